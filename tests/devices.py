@@ -129,7 +129,7 @@ class _Calls(TorchFunctionMode):
             if function == torch.Tensor.is_cpu.__get__:
                 return not far and function(first)
             if function in _OF_THE_HOST and far:
-                raise TypeError(f"{function.__name__} needs a tensor of the host, got one on cuda")
+                raise TypeError(f"{function.__name__} expected a tensor of the host, got a cuda tensor")
             if function in (torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.cuda):
                 return self._moved(function, first, args[1:], kwargs)
             if function is torch.Tensor.pin_memory:
@@ -143,7 +143,7 @@ class _Calls(TorchFunctionMode):
         wanted = kwargs.get("device")
         on_device = wanted is not None and torch.device(wanted).type == FAR.type
         if kwargs.get("generator") is not None and (on_device or (first is not None and self.device.holds(first))):
-            raise RuntimeError("a generator of the cpu cannot fill a tensor on cuda")
+            raise RuntimeError("a CPU generator cannot fill a cuda tensor")
         if on_device:
             kwargs.pop("device")
         before = self.device.busy

@@ -63,7 +63,9 @@ def test_the_seed_of_the_noise_may_be_given_apart(purpose):
     assert corrupted(tiny(noise_seed=3), purpose) == corrupted(tiny(seed=3), purpose)
     assert corrupted(tiny(seed=5, noise_seed=3), purpose) == corrupted(tiny(noise_seed=3), purpose)
     assert corrupted(tiny(noise_seed=3), purpose) != corrupted(tiny(), purpose)
-    assert corrupted(tiny(noise_seed=0), purpose) == corrupted(tiny(), purpose), "0 is a seed as any other"
+    assert corrupted(tiny(noise_seed=0), purpose) == corrupted(tiny(), purpose), (
+        "noise seed 0 equals the default, which is the seed 0"
+    )
 
 
 @pytest.mark.parametrize("purpose", ["weights", "order", "dropout"])
@@ -152,7 +154,7 @@ def test_overrides_go_over_everything(study):
     runs = study.experiments("quick", {"noise.rate": 0.05, "training.epochs": 7})
     assert {e.noise.rate for _, e in runs} == {0.05}
     assert {e.training.epochs for _, e in runs} == {7}
-    assert len(runs) == 2, "an overridden axis leaves its equal runs once"
+    assert len(runs) == 2, "if an axis is overridden, equal runs are kept once"
 
 
 @pytest.mark.parametrize(

@@ -144,9 +144,11 @@ def test_the_users_modules_that_it_imports_count(folder, why):
     write(folder, **{changed: modules[changed] + "\nmore = 2"})
     assert source_digest("own_main") != digest
     write(folder, **{changed: modules[changed] + "\n# only a comment"}, own_other="value = 2")
-    assert source_digest("own_main") == digest, "what it does not import does not count"
+    assert source_digest("own_main") == digest, (
+        "comments, and modules that it does not import, do not change the digest"
+    )
     importlib.import_module("own_main")
-    assert source_digest("own_main") == digest, "whether it is imported does not matter"
+    assert source_digest("own_main") == digest, "importing the module does not change the digest"
 
 
 def test_nothing_is_imported_to_find_a_digest(folder):
@@ -185,7 +187,7 @@ def _only(expected):
     original = module._parsed
 
     def parsed(source, path, name):
-        assert name == expected, f"{name} is the user's as little as {path}"
+        assert name == expected, f"only the module {expected} may be parsed, got {name} ({path})"
         return original(source, path, name)
 
     return parsed

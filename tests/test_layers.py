@@ -160,9 +160,11 @@ def test_no_file_has_more_than_400_lines(folder):
 def test_a_module_opens_with_its_names_and_its_functions_are_short():
     for path in MODULES:
         name, tree = str(path.relative_to(PACKAGE)), parsed(path)
-        assert ast.get_docstring(tree), f"{name}: a module says what it is"
+        assert ast.get_docstring(tree), f"{name}: a module needs a docstring"
         for node in ast.walk(tree):
-            assert not isinstance(node, ast.Assert), f"{name}, line {node.lineno}: raise an error, -O takes assert away"
+            assert not isinstance(node, ast.Assert), (
+                f"{name}, line {node.lineno}: raise an error instead, because python -O removes assert"
+            )
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 length = (node.end_lineno or 0) - node.lineno + 1
                 documented = node.body[0] if ast.get_docstring(node) else None
@@ -170,7 +172,7 @@ def test_a_module_opens_with_its_names_and_its_functions_are_short():
                 assert length - doc <= 60, f"{name}: {node.name} has {length - doc} lines"
         if path.name not in ("__init__.py", "__main__.py"):
             first = [getattr(node.targets[0], "id", "") for node in tree.body if isinstance(node, ast.Assign)]
-            assert "__all__" in first, f"{name}: __all__ opens each module"
+            assert "__all__" in first, f"{name}: each module must begin with __all__"
 
 
 def test_networks_are_plain_torch_and_short():

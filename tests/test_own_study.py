@@ -64,7 +64,7 @@ def test_the_tables_are_those_of_the_code(monkeypatch):
     fields = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(fields)
     text = PAGE.read_text("utf-8")
-    assert fields.renewed(text) == text, "python scripts/fields.py --write renews the page"
+    assert fields.renewed(text) == text, "run python scripts/fields.py --write to update the page"
     tables = fields.tables()
     assert "| `batch_size` | whole number, at least 2 | 128 |" in tables["training"]
     assert "| `sgd` | `lr`: number, above 0 (0.1);" in tables["optimizers"]

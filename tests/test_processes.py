@@ -12,7 +12,7 @@ from byrote.files.process import Process, owner_of, signed, this_process
 
 def test_a_name_says_who_wrote_it():
     names = {f".draft-0123456789abcdef-{signed()}" for _ in range(50)}
-    assert len(names) == 50, "no two are equal"
+    assert len(names) == 50, "no two names are equal"
     assert {owner_of(name) for name in names} == {this_process()}
     assert owner_of(".draft-0123456789abcdef-4711") is None
     assert this_process().number == os.getpid()
@@ -26,7 +26,7 @@ def test_a_process_is_alive_until_it_ends():
     assert process.alive is True
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert process.alive is False, "nobody has taken notice of its end: a zombie"
+    assert process.alive is False, "a zombie has ended, even before its parent waits for it"
     child.wait()
     child.stdin.close()
     assert process.alive is False

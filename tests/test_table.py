@@ -203,7 +203,7 @@ def test_a_lazy_table_does_as_a_plain_one_and_reads_no_more_than_it_needs(table:
     assert set(counted.calls) == read
     assert repr(lazy.rows()) == repr(step(table).rows())
     assert lazy == step(table)
-    assert max(counted.calls.values()) == 1, "each column was read once, whatever was made of it"
+    assert max(counted.calls.values()) == 1, "each column is read only once"
 
 
 def test_a_lazy_column_is_computed_from_the_table_it_stands_beside(table: Table) -> None:
@@ -211,7 +211,7 @@ def test_a_lazy_column_is_computed_from_the_table_it_stands_beside(table: Table)
     assert twice["twice"].tolist() == [4, 2, 6, 2]
     assert twice["j1"][:2].tolist() == [1.9, 1.5]
     assert twice.columns == (*table.columns, "twice")
-    assert table["j1"][:2].tolist() == [0.9, 0.5], "the table itself stays as it was"
+    assert table["j1"][:2].tolist() == [0.9, 0.5], "the original table does not change"
 
 
 def test_a_lazy_column_of_another_length_is_named() -> None:
@@ -254,7 +254,7 @@ def test_a_table_becomes_a_pandas_frame():
     assert (frame["epoch"].dtype, frame["collapsed"].dtype) == (np.int64, bool)
     np.testing.assert_array_equal(frame["j1"].to_numpy(), table["j1"])
     frame.loc[0, "epoch"] = 9
-    assert table["epoch"][0] == 1, "a frame is a copy"
+    assert table["epoch"][0] == 1, "changing the data frame does not change the table"
 
 
 def test_a_table_becomes_a_polars_frame_whose_means_leave_out_what_is_absent():

@@ -92,5 +92,5 @@ def in_two_processes(folder, limit=120):
         if time.monotonic() > end:
             for process in context.processes:
                 process.kill()
-            raise TimeoutError(f"two processes were not done after {limit} s")
+            raise TimeoutError(f"the two processes did not finish within {limit} s")
     return [torch.load(f"{folder}/{rank}.pt") for rank in range(WORLD)]

@@ -44,7 +44,7 @@ def no_network_and_no_draws(monkeypatch):
 
     def local(self, address):
         if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
-            raise OSError(f"no network in this test: {address}")
+            raise OSError(f"this test allows no network connections, got one to {address}")
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", local)

@@ -272,11 +272,13 @@ def test_merged_metrics_are_one_that_has_seen_all(name, as_states):
     first = [range(6), range(6, 12), [12, 13, 14, 20, 15]]
     second = [range(15, 20), [20, 21, 22, 12, 13]]
     one, other, whole = (feed(three()[name], some) for some in (first, second, [range(SIZE)]))
-    assert not math.isnan(next(iter(readings(one.compute()).values()))), "a value is cached"
+    assert not math.isnan(next(iter(readings(one.compute()).values()))), "this call makes torchmetrics cache a value"
     one.merge_state(other.metric_state if as_states else other)
     assert readings(one.compute()) == pytest.approx(readings(whole.compute()), rel=1e-12)
     feed(one, [range(3), range(20, 23)])
-    assert readings(one.compute()) == pytest.approx(readings(whole.compute()), rel=1e-12), "copies still count once"
+    assert readings(one.compute()) == pytest.approx(readings(whole.compute()), rel=1e-12), (
+        "after the merge, copies are still counted once"
+    )
     empty = three()[name]
     empty.merge_state(one)
     assert readings(empty.compute()) == pytest.approx(readings(whole.compute()), rel=1e-12)

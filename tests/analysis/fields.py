@@ -170,7 +170,7 @@ def _first_legal(
             continue
         if nameable(changed):
             return value
-    raise NoOtherValueError(f"{part.__name__}.{name}: no value could be made of {field.annotation}")
+    raise NoOtherValueError(f"{part.__name__}.{name}: no value could be made for the annotation {field.annotation}")
 
 
 def other_values(part: Spec, name: str, files: Files, count: int = 2) -> list[Spec]:
@@ -190,5 +190,7 @@ def other_values(part: Spec, name: str, files: Files, count: int = 2) -> list[Sp
         if len(others) == count:
             break
     if not others:
-        raise NoOtherValueError(f"{type(part).__name__}.{name}: no other value could be made")
+        raise NoOtherValueError(
+            f"{type(part).__name__}.{name}: no value could be made that differs from the present value"
+        )
     return list(others.values())

@@ -147,11 +147,15 @@ def compared(*experiments: Experiment, bind: tuple[str, ...] = ()) -> dict[str, 
     digests = {"setting": specs.setting_digest, "loss_setting": specs.loss_digest}
     differ = {}
     for name, codes in fields.items():
-        assert len(set(codes)) in (1, len(codes)), f"{name}: some of the specs are told apart and some are not"
+        assert len(set(codes)) in (1, len(codes)), (
+            f"{name}: some of the specs differ and some are equal, expected all or none"
+        )
         differ[name] = len(set(codes)) > 1
         if name in digests:
             named = {digests[name](place) for place in range(len(codes))}
-            assert len(named) == len(set(codes)), f"the digest of {name} tells other specs apart than its number"
+            assert len(named) == len(set(codes)), (
+                f"the digests of {name} distinguish different specs than the numbers do"
+            )
     return differ
 
 
@@ -289,12 +293,14 @@ def test_files_count_by_their_content_and_not_by_their_name(tmp_path):
     one.write_bytes(b"content")
     other.write_bytes(b"content")
     first = arrays(one)
-    assert compared(first, arrays(other)) == SAME, "one content under two names"
+    assert compared(first, arrays(other)) == SAME, "two files with the same content are the same data"
     assert first.key == arrays(other).key
     other.write_bytes(b"another")
-    assert compared(first, arrays(other)) == SAME | {"setting": True}, "two files of one name in two folders"
+    assert compared(first, arrays(other)) == SAME | {"setting": True}, (
+        "files with the same name and different content are different data"
+    )
     one.write_bytes(b"a third")
-    assert compared(first, arrays(one)) == SAME | {"setting": True}, "two contents under one name"
+    assert compared(first, arrays(one)) == SAME | {"setting": True}, "a file with changed content is different data"
     (tmp_path / "a" / "folder").mkdir()
     for name in ("images", "labels"):
         (tmp_path / "a" / "folder" / f"{name}.npy").write_bytes(b"content")
@@ -316,8 +322,10 @@ def test_own_modules_count_by_their_source():
     row = runs_of(experiment).rows()[0]
     contents = json.loads(row["contents"]) | {f"module:{__name__}": "0" * 16}
     specs = Specs.of(Table.of([row, row | {"contents": json.dumps(contents)}]))
-    assert specs.setting().tolist() == [0, 1], "the network is the module's"
-    assert specs.loss_setting.tolist() == [0, 1], "and so is the loss"
+    assert specs.setting().tolist() == [0, 1], "a changed module changes the setting, because it defines the network"
+    assert specs.loss_setting.tolist() == [0, 1], (
+        "a changed module changes the loss setting, because it defines the loss"
+    )
 
 
 # ------------------------------------------------------------------------------------------------ repetitions
@@ -327,7 +335,9 @@ def test_repetitions_differ_by_every_combination_of_their_seeds():
     seeds = [(0, None, None), (1, None, None), (0, 0, None), (0, 1, None), (0, None, 0), (0, 1, 1), (1, 0, None)]
     runs = [tiny(seed=a, noise_seed=b, split_seed=c) for a, b, c in seeds]
     assert compared(*runs) == SAME | {"replicate": True}
-    assert Specs.of(runs_of(*runs)).replicate.tolist()[:2] == [0, 1], "a seed that stands alone is its own number"
+    assert Specs.of(runs_of(*runs)).replicate.tolist()[:2] == [0, 1], (
+        "if only the seed differs, the replicate number is the seed"
+    )
 
 
 def row_of(key, **changes):

@@ -86,7 +86,7 @@ def test_every_figure_of_the_page_has_its_numbers_and_links_them(store, tmp_path
     for path in files:
         assert f'href="{path.parent.name}/{path.name}"' in page
         assert rows_of(path)
-    assert 'href="tables/agreement.csv"' not in page, "there is no such table"
+    assert 'href="tables/agreement.csv"' not in page, "the page does not link to a table that does not exist"
 
 
 def test_one_figure_in_three_forms(store, tmp_path, capsys):
@@ -244,7 +244,9 @@ def test_only_the_claims_that_are_named(store, capsys):
     assert answer(capsys, "claims", store, "--only", "B7", "A3") == [every["B7"], every["A3"]]
     assert main(["claims", str(store), "--only", "B77"]) == 2
     assert "no claim is called 'B77'; did you mean 'B7'" in capsys.readouterr().err
-    assert [one["id"] for one in answer(capsys, "claims", "--only", "B8")] == ["B8"], "theory needs no folder"
+    assert [one["id"] for one in answer(capsys, "claims", "--only", "B8")] == ["B8"], (
+        "a claim about theory needs no store"
+    )
 
 
 def test_only_the_figures_that_are_named(store, tmp_path, capsys):

@@ -211,7 +211,7 @@ def test_a_mistake_gives_one_line_and_exit_code_two(arguments, sentence, tmp_pat
     assert len(captured.err.strip().splitlines()) == 1, captured.err
     assert captured.err.startswith("byrote: ")
     assert sentence in captured.err
-    assert list(tmp_path.iterdir()) == [], "nothing half-written"
+    assert list(tmp_path.iterdir()) == [], "no half-written file is left"
 
 
 def test_a_component_of_a_module_that_cannot_be_found_is_named(tmp_path):
@@ -239,7 +239,7 @@ def test_a_diverging_run_is_reported_and_kept(tmp_path, capsys):
     arguments = [*RUN, "--out", str(tmp_path / "s"), "--set", "loss=toys:Explosive", "--set", "noise.rate=0.1"]
     assert main(arguments) == 3
     assert "2 runs diverged, the first " in capsys.readouterr().err
-    assert main(arguments) == 3, "it tells diverged runs from all well, also when there is nothing left to do"
+    assert main(arguments) == 3, "the exit code reports diverged runs even if no run is left to train"
     assert main(["status", str(tmp_path / "s"), "--json"]) == 0
     state = json.loads(capsys.readouterr().out)
     assert state["failed"] == 2
@@ -275,7 +275,7 @@ def wait_for(condition, seconds=60.0):
         if condition():
             return
         time.sleep(0.05)
-    raise AssertionError("waited in vain")
+    raise AssertionError("the sweep did not reach the expected state in time")
 
 
 def started(root, *more):

@@ -300,7 +300,7 @@ def test_results_are_read_where_their_modules_are_not(folder, tmp_path_factory):
         assert "what it defines is left out here" in done.stderr
         assert "Traceback" not in done.stderr
     refused = alone(elsewhere, "claims", str(folder / "store"), "--import", name)
-    assert refused.returncode == 2, "a module that is named now is needed"
+    assert refused.returncode == 2, "a missing module that --import names is an error"
 
 
 def test_a_module_that_was_edited_since_is_reported_in_one_sentence(folder, capsys):

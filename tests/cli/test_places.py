@@ -13,7 +13,7 @@ from byrote.files import write_atomic
 from cli.test_help import COMMANDS
 
 OWN = {"run --script", "audit PATH", "new --folder"}
-"""Some of the paths that must be refused, so that an empty list is noticed."""
+"""Some of the paths that must be refused; the test checks that they are found."""
 
 
 def is_path(annotation):

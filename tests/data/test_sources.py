@@ -140,7 +140,7 @@ def test_offline_nothing_is_asked_for(tiny_mnist: Collection, monkeypatch: pytes
     collection = remote(tiny_mnist, monkeypatch, NOWHERE, note="Ask a friend")
 
     def never(*_: object) -> None:
-        raise AssertionError("a download was tried")
+        raise AssertionError("a download was attempted")
 
     monkeypatch.setattr(Remote, "download", never)
     with pytest.raises(data.DataUnavailableError, match=r"BYROTE_OFFLINE is set\. Ask a friend") as caught:

@@ -51,7 +51,7 @@ def test_every_sample_is_in_one_of_the_two_and_keeps_label_and_pixels(some, seed
     assert table(train) | table(test) == whole(some)
     for images in (train, test):
         assert images.num_classes == some.num_classes
-        assert images.ids.tolist() == sorted(images.ids.tolist()), "in the order of the ids"
+        assert images.ids.tolist() == sorted(images.ids.tolist()), "samples are in the order of their ids"
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -65,7 +65,7 @@ def test_the_seed_alone_decides(some):
     first, again, other = (set(some.load("train", seed).ids.tolist()) for seed in (4, 4, 5))
     assert first == again != other
     assert first != set(some.load("train").ids.tolist())
-    assert set(some.load("train", 0).ids.tolist()) != set(some.load("train").ids.tolist()), "0 is a seed, too"
+    assert set(some.load("train", 0).ids.tolist()) != set(some.load("train").ids.tolist()), "seed 0 draws a split, too"
 
 
 def test_samples_of_both_splits_are_drawn_alike():

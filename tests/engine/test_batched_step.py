@@ -294,7 +294,7 @@ def test_cohorts_of_many_shapes_are_all_compiled(caplog):
         descent, before = descending(network, RATES[:2], DECAYS[:2]), len(graphs)
         with caplog.at_level("INFO", "byrote"):
             step(network, descent)
-        assert len(graphs) >= before + 2, "the pass and the step"
+        assert len(graphs) >= before + 2, "both the pass and the step are compiled"
     assert not caplog.text
 
 

@@ -87,7 +87,7 @@ def test_rounded_operands_are_those_of_bfloat16(size, way, monkeypatch):
     torch.testing.assert_close(out.double(), wanted, rtol=1e-4, atol=2e-4)
     away = torch.einsum("sbi,soi->sbo", x.double(), weight.double())
     far = torch.stack([F.relu(F.batch_norm(one, None, None, training=True)) for one in away])
-    assert (out - far).norm() > 10 * (out - wanted).norm(), "the rounding can be seen"
+    assert (out - far).norm() > 10 * (out - wanted).norm(), "the difference made by rounding is visible"
 
 
 def by_rounding(way, inputs, width, outputs, rows):

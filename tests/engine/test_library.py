@@ -88,7 +88,7 @@ def test_planted_code_in_an_open_folder_is_never_loaded(built, monkeypatch, capl
     with pytest.raises(UnsafeCacheError, match=r"nobody else can write to \(its mode is 0777\); remove it"):
         built()
     path.parent.chmod(0o755)
-    assert built() == path, "what others may only read is closed to them and used"
+    assert built() == path, "a folder that others may read, but not write to, is made private and used"
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     aside = path.parent.rename(path.parent.with_name("elsewhere"))
     path.parent.symlink_to(aside)

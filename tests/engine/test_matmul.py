@@ -113,7 +113,7 @@ def test_a_chain_is_that_of_casts_around_every_product(monkeypatch):
             if p.dim() == 2:
                 assert (got - p.grad).norm() <= 0.03 * p.grad.norm(), name
                 on_grid = torch.equal(got, got.bfloat16().float())
-                assert on_grid == (p.shape[0] != 6), "rounded except in the last block"
+                assert on_grid == (p.shape[0] != 6), "weight gradients are rounded except in the last block"
 
 
 def test_where_a_run_starts():

@@ -107,9 +107,9 @@ def test_another_setting_leaves_the_numbers_of_the_plain_runs(plain, name):
         assert (figure, json.dumps(layers)) in words, f"{figure}, panel {place}: {title}"
     extra = {figure for figure, _, _ in drawn if count(drawn, figure) > count(wanted, figure)}
     if name.startswith("a second"):
-        assert "wrong-labels" in extra, "it is a data set or a network of its own"
+        assert "wrong-labels" in extra, "the figure has new panels for a new data set or network"
     else:
-        assert extra <= {"path-dependence"}, "it shows every setting in which a loss was started twice"
+        assert extra <= {"path-dependence"}, "only path-dependence may have new panels"
 
 
 def count(drawn, figure):

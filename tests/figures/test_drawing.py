@@ -43,7 +43,7 @@ def test_order_is_that_of_the_page(drawn):
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_captions_name_runs_and_units(drawn, name):
     caption = drawn[name].caption
-    assert re.search(r"\bn: ", caption), "the number of runs"
+    assert re.search(r"\bn: ", caption), "the caption states the number of runs"
     assert re.search(r"percent|feature units|units of the features|pure number", caption), "units"
     assert drawn[name].spec["description"].startswith(drawn[name].title)
 
@@ -200,7 +200,7 @@ def test_files_are_written_whole(drawn, tmp_path):
         "feature-plane.pdf",
         "feature-plane.svg",
     ]
-    assert csv.read_text("utf-8").splitlines()[1:], "the numbers behind it"
+    assert csv.read_text("utf-8").splitlines()[1:], "the CSV file contains the numbers of the figure"
 
 
 def test_an_unwritable_folder_leaves_nothing(drawn, tmp_path):

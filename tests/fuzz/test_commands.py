@@ -168,7 +168,7 @@ def called(given: list[str]) -> tuple[int, str, str]:
         try:
             code = main(given)
         except SystemExit as error:
-            raise AssertionError(f"leaves with {error.code!r}") from error
+            raise AssertionError(f"exits with {error.code!r}") from error
     return code, out.getvalue(), err.getvalue()
 
 
@@ -179,7 +179,7 @@ def judged(given: list[str], code: int, out: str, err: str) -> None:
     if code:
         assert out == "", out[:300]
         lines = err.strip().splitlines()
-        assert lines, "no word"
+        assert lines, "the command printed no message"
         assert lines[-1].startswith("byrote: "), err
         assert len(lines) == 1 or code == 1, err
         one_sentence(lines[-1])

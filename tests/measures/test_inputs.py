@@ -112,7 +112,7 @@ def same(one: Any, other: Any) -> bool:
 @EACH
 def test_labels_in_every_container_and_dtype(name: str) -> None:
     expected = OF_LABELS[name](TRUE)
-    assert not same(OF_LABELS[name](SHUFFLED), expected), "labels make no difference: the test could not fail"
+    assert not same(OF_LABELS[name](SHUFFLED), expected), "other labels change the result, so that this test can fail"
     for encoding, encode in ENCODINGS.items():
         assert same(OF_LABELS[name](encode(TRUE)), expected), encoding
 

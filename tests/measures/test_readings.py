@@ -122,7 +122,9 @@ def test_each_deviation_sees_its_own_part_of_the_definition() -> None:
     unequal = exact.weight.clone()
     unequal[2] *= 3
     four = read(replace(exact, weight=unequal))
-    assert four["def31_duality"] == pytest.approx(0, abs=1e-12), "only the angle counts; NC3 sees the factor"
+    assert four["def31_duality"] == pytest.approx(0, abs=1e-12), (
+        "scaling W changes NC3 but not duality, which depends on angles only"
+    )
     assert four["train_nc3"] > 0.3
 
 
@@ -141,7 +143,7 @@ def test_class_means_at_zero_are_counted() -> None:
     norms = torch.tensor([1.0, 0.0, 0.1715, 0.1716, 0.5], dtype=torch.float64)
     labels = torch.arange(5).repeat(2)
     zeros = zero_means(ClassMoments.of(torch.diag(norms).repeat(2, 1), labels, 5))
-    assert (zeros.count, zeros.smallest_norm) == (2, 0.0), "the bar is .17157"
+    assert (zeros.count, zeros.smallest_norm) == (2, 0.0), "the threshold for the norm is .17157"
     nothing = zero_means(ClassMoments.of(torch.zeros(10, 3), labels, 5))
     assert nothing.count == 5
     assert math.isnan(nothing.smallest_norm)
@@ -181,7 +183,7 @@ def test_what_is_not_known_is_nan_and_changes_nothing_else() -> None:
     }
     unbiased = read(snapshot(bias=None))
     assert unbiased["train_nc3"] == whole["train_nc3"]
-    assert unbiased["train_nc4"] != whole["train_nc4"], "the bias counts in NC4"
+    assert unbiased["train_nc4"] != whole["train_nc4"], "NC4 depends on the bias"
 
 
 def test_training_columns_have_their_value_where_the_test_means_coincide() -> None:

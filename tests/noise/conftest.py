@@ -37,7 +37,7 @@ def samples(num_classes: int, each: int, seed: int = 0) -> tuple[torch.Tensor, t
 
 
 CASES = [pytest.param((n, noise), id=f"{noise.kind}-{n}") for n in SIZES for noise in instances(n)]
-"""Every registered model for 2, 3 and 10 classes."""
+"""Every registered noise model for 2, 3 and 10 classes."""
 
 MATRICES = [case for case in CASES if isinstance(case.values[0][1], TransitionNoise)]
 OTHERS = [case for case in CASES if not isinstance(case.values[0][1], TransitionNoise)]

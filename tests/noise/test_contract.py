@@ -124,7 +124,7 @@ def test_noise_is_nested_in_its_rate(case: Case) -> None:
     for rate in (0.05, 0.2, 0.4, 0.6, 0.95):
         _, now = corrupt(noise.replace(rate=rate), n, each=100)
         was = before != labels
-        assert torch.equal(now[was], before[was]), f"labels corrupted before changed at {rate}"
+        assert torch.equal(now[was], before[was]), f"labels that were corrupted at a lower rate changed at {rate}"
         assert int((now != labels).sum()) > corrupted
         corrupted, before = int((now != labels).sum()), now
 

@@ -312,12 +312,12 @@ def test_a_run_is_named_by_the_labels_and_not_by_their_file(tmp_path):
         return tiny(noise={"kind": "recorded", "path": str(path), **fields}).key
 
     first = key(tmp_path / "a.csv")
-    assert key(tmp_path / "b.parquet") == first, "one content under two names and in two formats"
+    assert key(tmp_path / "b.parquet") == first, "the key is the same under a new file name and in another format"
     sha256 = load_labels(tmp_path / "a.csv").sha256
     assert key(tmp_path / "a.csv", sha256=sha256) == first
     assert key(tmp_path / "a.csv", observed_column="true") != first
     save_labels(tmp_path / "a.csv", ids, true, 1 - observed, num_classes=2)
-    assert key(tmp_path / "a.csv") != first, "two contents under one name"
+    assert key(tmp_path / "a.csv") != first, "the key changes with the content of the file"
 
 
 def test_a_name_in_the_cache_names_the_run_whether_the_file_is_there_or_not(tmp_path, monkeypatch):

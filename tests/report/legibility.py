@@ -44,7 +44,7 @@ TEXTS = f"""() => {{ {_HELP}
   }}
   return texts;
 }}"""
-"""Each visible text with its color, opacity and background; in charts only the texts that a click has not faded."""
+"""Returns each visible text with its color, opacity and background; in charts, without texts that a click has faded."""
 
 MARKS = f"""() => {{ {_HELP}
   const drawn = document.querySelectorAll("[data-chart] svg :is(.mark-symbol, .mark-line) path");
@@ -56,11 +56,11 @@ MARKS = f"""() => {{ {_HELP}
       : [{{ chart: one.closest("[data-chart]").dataset.chart, color, opacity, ground: ground(one) }}];
   }});
 }}"""
-"""The full marks and lines of all charts; faint marks of single runs stand beside full ones."""
+"""Returns the opaque marks and lines of all charts, without the faint marks of single runs."""
 
 OUTLINES = """() =>
   [...document.querySelectorAll(".chart [stroke='white']")].map((one) => getComputedStyle(one).stroke)"""
-"""The colors of the outlines that set a mark or a word of a chart apart from what is below it."""
+"""Returns the colors of the outlines around marks and words in charts."""
 
 TITLES = """() => [...document.querySelectorAll(".chart svg")].flatMap((svg, chart) =>
   [...svg.querySelectorAll(":is(.role-title-text, .role-title-subtitle, .role-legend-label, .role-axis-title) text")]
@@ -71,7 +71,7 @@ TITLES = """() => [...document.querySelectorAll(".chart svg")].flatMap((svg, cha
 WIDE = """() => [...document.querySelectorAll(".scroll, .chart")]
   .filter((one) => one.checkVisibility() && one.clientWidth && one.scrollWidth > one.clientWidth + 1)
   .map((one) => ({ name: one.getAttribute("aria-label"), hint: getComputedStyle(one, "::before").content }))"""
-"""Elements that are wider than their place, with their hints."""
+"""Returns elements whose content is wider than they are, with the hints that they can be scrolled."""
 
 CUT_OFF = """() => [...document.querySelectorAll("body *")]
   .filter((one) => !one.closest(".scroll *, .chart *, .hidden, .skip, script, style"))

@@ -17,7 +17,7 @@ from byrote.report.audited.samples import SHOWN, chosen
 from report import legibility
 
 LONGEST = {390: 9_000, 1300: 6_500}
-"""How long the page of an audit may be, in pixels, by the width of the screen."""
+"""The largest allowed height of the page of an audit, by the width of the screen, in pixels."""
 
 
 def text_of(page):

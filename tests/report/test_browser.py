@@ -9,7 +9,7 @@ from report import legibility
 
 pytestmark = pytest.mark.browser
 PATIENCE = 300_000
-"""The milliseconds that a page may take until it is drawn, also on a busy machine."""
+"""The time limit, in milliseconds, for drawing a page, generous enough for a busy machine."""
 
 
 @pytest.fixture(params=["light", "dark"])

@@ -163,7 +163,7 @@ def test_in_one_store_each_is_treated_right(tmp_path, capsys):
     text = " ".join(page)
     assert "8 of the 16 runs have data (arrays) whose labels are only given" in text
     assert "Who resists" in text
-    assert "of the labels wrong (arrays " in text, "the first sentence is about the known labels"
+    assert "of the labels wrong (arrays " in text, "the first sentence is about the data with true labels"
     assert "Agreement with the given labels" in text
     history = open_store(mixed).history()
     given = history["data.labels"] == "given"

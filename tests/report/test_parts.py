@@ -91,8 +91,8 @@ def test_on_a_phone_panels_stand_in_a_row_and_the_legend_stays(browser, address)
         assert len(boxes) == 4
         assert len({round(box["y"]) for box in boxes}) == 1
         assert boxes[0]["x"] >= 0
-        assert boxes[0]["x"] + boxes[0]["width"] < PHONE, "the first panel is seen whole"
-        assert boxes[1]["x"] < PHONE, "and the edge of the next one"
+        assert boxes[0]["x"] + boxes[0]["width"] < PHONE, "the first panel is completely visible"
+        assert boxes[1]["x"] < PHONE, "the edge of the second panel is visible"
         chart.evaluate("one => one.scrollTo({ left: one.scrollWidth, behavior: 'instant' })")
         tab.wait_for_timeout(300)
         last = panels.nth(3).bounding_box()

@@ -61,5 +61,5 @@ def test_both_rules_give_one_word(kinds, share):
             assert numbers == pytest.approx((one.value, one.low, one.high), rel=1e-9, abs=1e-12), number
         words[word] += 1
     every = {"holds", "fails", "inconclusive"} | (set() if share else {"fails in", "holds except"})
-    assert words.keys() == every, "some word was never drawn"
+    assert words.keys() == every, "some word never occurred in the random checks"
     assert min(words.values()) >= 5, words

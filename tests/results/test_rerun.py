@@ -89,7 +89,7 @@ def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
         (run,) = train([short])
     except DataUnavailableError as error:
         pytest.skip(f"the data are not on this machine: {error}")
-    assert set(row) - {"run", "key"} <= set(run.history.columns), "stored columns have today's names"
+    assert set(row) - {"run", "key"} <= set(run.history.columns), "the stored columns still exist under the same names"
     for fact, value in run.facts.items():
         assert stored[fact] == (value if value is not None else pytest.approx(np.nan, nan_ok=True)), fact
     assert run.history["realised_rate"][-1] == row["realised_rate"]  # exactly the same wrong labels
@@ -110,4 +110,4 @@ def test_a_stored_run_has_the_key_of_its_spec(folder: Path):
     for run in results.runs.rows():
         spec, contents = json.loads(run["spec"]), json.loads(run["contents"])
         assert run_key(spec, contents) == run["key"]
-    assert Experiment(**spec).spec() == spec, "with every default"
+    assert Experiment(**spec).spec() == spec, "the stored spec lists every field, even fields with default values"

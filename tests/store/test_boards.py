@@ -47,7 +47,7 @@ def test_one_creates_and_all_read(root):
     note = board.read(KEY, 1)
     assert note.text == "first"
     assert abs(note.modified - board.clock()) < 5
-    assert board.generations(KEY[:-1]) == [], "a name that another begins with"
+    assert board.generations(KEY[:-1]) == [], "a prefix of a name is not the name"
     for generation in (1, 12, 12):
         board.delete(KEY, generation)
     assert (board.generations(KEY), board.all()) == ([], {})

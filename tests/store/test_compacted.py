@@ -169,7 +169,7 @@ def test_tables_that_were_replaced_after_they_were_opened_are_refused(root, runs
     for name in NAMES[:3]:
         shutil.copy(root / name, root / f"copy-of-{name}")
         os.replace(root / f"copy-of-{name}", root / name)
-    assert len(opened.history["key"]), "a file of equal content is read"
+    assert len(opened.history["key"]), "a replaced file with equal content can still be read"
     commit(root, runs[2])
     compact(root)
     with pytest.raises(ValueError, match=r"table\.parquet was replaced while it was read; open .* again"):

@@ -143,4 +143,4 @@ def test_no_damage_of_a_checkpoint_changes_the_training_that_goes_on(tmp_path):
     path.write_bytes(saved)
     seen = []
     train([experiment], on_epoch=lambda p: seen.append(p.epoch), checkpoint=Checkpoint(path, 3600))
-    assert seen[0] == 3, "undamaged, it continues"
+    assert seen[0] == 3, "an undamaged checkpoint continues"

@@ -155,7 +155,7 @@ def test_a_store_that_goes_away_meanwhile_is_not_made_again(root, run, what):
     for code in points(root, run, goes):
         codes.append(code)
         assert code in (DONE, REFUSED)
-        assert not root.exists() or code == REFUSED, "rmtree may meet a folder that is being written"
+        assert not root.exists() or code == REFUSED, "the store can still exist only if the commit was refused"
         if aside.exists():
             assert committed(aside) in ([], [run.key])
             assert not committed(aside) or flaw_of(aside, run.key) is None

@@ -189,7 +189,9 @@ def test_a_whole_run_stays_and_a_damaged_one_is_replaced(tmp_path, run, monkeypa
     folder = commit(tmp_path, run)
     before = (folder / "manifest.json").stat().st_mtime_ns
     commit(tmp_path, run)
-    assert (folder / "manifest.json").stat().st_mtime_ns == before, "two drivers that train one run make one result"
+    assert (folder / "manifest.json").stat().st_mtime_ns == before, (
+        "if two drivers train the same run, the first result stays"
+    )
     for damage in (lambda: (folder / "history.parquet").unlink(), lambda: (folder / "manifest.json").write_text("{")):
         damage()
         assert flaw_of(tmp_path, run.key) is not None

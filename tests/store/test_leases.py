@@ -72,7 +72,7 @@ def test_one_process_holds_a_lease_and_gives_it_back(root):
     with held(root, "task", [KEY]) as first:
         assert KEY in first
         with held(root, "task", [KEY]) as second:
-            assert KEY not in second, "a task in other hands is left alone"
+            assert KEY not in second, "the lease of another process is left alone"
         with held(root, "planned otherwise", [KEY, "f" * 16]) as third:
             assert (KEY in third, "f" * 16 in third) == (False, True)
         assert leased(root) == {"task", KEY}
@@ -146,7 +146,7 @@ def test_an_owner_whose_heir_has_finished_knows_it(root):
     write(root, "free", generation=2)
     assert heir.acquire(KEY)
     heir.release()
-    assert list((root / ".running").iterdir()) == [], "the heir takes away what was left of the owner before"
+    assert list((root / ".running").iterdir()) == [], "the new owner removes the files of the previous owner"
     stopped.renew()
     assert stopped.lost == set()
     (root / KEY).mkdir()
@@ -213,7 +213,7 @@ def test_a_watcher_that_was_stopped_itself_takes_nothing(root, clock):
     watch = Watch(root)
     watch.look([KEY])
     clock.later(5000)
-    assert watch.look([KEY]) == set(), "the owner may have been stopped with it"
+    assert watch.look([KEY]) == set(), "the owner may have been suspended together with this watcher"
 
 
 def test_a_store_that_is_gone_is_said(root):

@@ -223,8 +223,8 @@ def test_factors_are_there(monkeypatch):
         return set(listed(part, name))
 
     assert values("batch-size", "training.batch_size") | values("feature-width", "training.batch_size") >= {16, 128}
-    assert values("feature-width", "network.feature_width") == {8, 64}, "M = 2 is in figure-1"
-    assert values("width", "network.width") == {32, 512}, "width 256 is in figure-1"
+    assert values("feature-width", "network.feature_width") == {8, 64}, "M = 2 is in the part figure-1"
+    assert values("width", "network.width") == {32, 512}, "width 256 is in the part figure-1"
     assert {str(v) for v in listed("imbalance", "data.per_class")} == {"[900, 100]", "[500, 1400]"}
     assert {str(v) for v in listed("similar-classes", "data.classes")} == {"[0, 6]"}
     assert values("more-classes", "noise.kind") == {"uniform", "symmetric", "pair_flip", "latent_class"}

@@ -73,7 +73,7 @@ def until(condition, seconds=120.0):
         if condition():
             return
         time.sleep(0.05)
-    raise AssertionError("waited in vain")
+    raise AssertionError("the sweep did not reach the expected state in time")
 
 
 def ended(process, code, seconds=240):
@@ -87,7 +87,7 @@ def nothing_left(root):
     assert not list(root.glob(".draft-*"))
     assert not list((root / ".running").iterdir())
     for key in committed(root):
-        assert (root / "log" / f"{key}.txt").read_text().count(" done\n") <= 1, "it was trained twice to the end"
+        assert (root / "log" / f"{key}.txt").read_text().count(" done\n") <= 1, "a run was trained to the end twice"
 
 
 def undisturbed(folder):

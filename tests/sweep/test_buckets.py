@@ -93,7 +93,9 @@ def test_a_ray_worker_on_another_machine_works_on_the_bucket(url, server, calm, 
     assert {task["root"] for task in pretended.calls} == {url}
     assert pretended.calls[0]["bucket"] == {"AWS_ENDPOINT_URL": server, "AWS_REGION": "us-east-1"}
     assert SECRET not in str(pretended.calls)
-    assert "env_vars" not in str(pretended.init_options), "Ray writes a runtime environment into its logs"
+    assert "env_vars" not in str(pretended.init_options), (
+        "credentials must not be in the runtime environment, which Ray writes to its logs"
+    )
 
 
 def test_a_worker_keeps_the_endpoint_of_its_own_environment(url, pretended, monkeypatch):  # noqa: F811

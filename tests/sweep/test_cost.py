@@ -100,7 +100,7 @@ def test_a_run_costs_three_passes_over_each_sample_of_each_epoch_and_twice_that_
     assert training_cost(e, (80, 1, 4, 4)) == once
     assert training_cost(e.replace(start="normalized_mse"), (80, 1, 4, 4)) == 2 * once
     latent = e.replace(noise={"kind": "latent_class", "rate": 0.2})
-    assert training_cost(latent, (80, 1, 4, 4)) == once + 3 * 7 * 80 * 2 * 2, "2N outputs"
+    assert training_cost(latent, (80, 1, 4, 4)) == once + 3 * 7 * 80 * 2 * 2, "the network has 2N outputs"
 
 
 @pytest.mark.parametrize(("width", "first"), [(256, "resnet32"), (512, "mlp")])

@@ -139,7 +139,9 @@ def test_what_another_driver_holds_is_looked_at_again_until_it_is_done(books):
     assert sizes == [2, 2, 1]
     assert executor.submitted[-1].keys == (books.pair[1].key,)
     assert executor.submitted[-1].cost == 5.0
-    assert executor.submitted[-1].name == "both", "its checkpoint is found again"
+    assert executor.submitted[-1].name == "both", (
+        "the continued task has the same name, by which its checkpoint is found"
+    )
     assert executor.closed
 
 
@@ -248,7 +250,7 @@ def test_ctrl_c_twice_ends_now_and_counts_what_is_kept(tmp_path, monkeypatch, ca
     count = len(committed(root))
     last = capsys.readouterr().err.splitlines()[-1]
     assert count == 2
-    assert kinds[-1] == "epoch", "nothing was heard after it"
+    assert kinds[-1] == "epoch", "no event was handled after the interruption"
     assert f"interrupted: {count} of 8 runs are stored in {root}, {8 - count} are left" in last
 
 

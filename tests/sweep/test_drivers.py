@@ -64,7 +64,7 @@ def driver(path, root, cohort=1, seconds=3):
 def until(true, seconds=240.0):
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, "it took too long"
+        assert time.monotonic() < end, "the expected state was not reached in time"
         time.sleep(0.02)
 
 
@@ -111,7 +111,7 @@ def test_a_driver_leaves_alone_what_another_has_in_hand_and_waits_for_it(tmp_pat
 
     monkeypatch.setattr(Driver, "_pause", lambda driver, seconds: look(seconds))
     outcome = sweep(MINI, root, imports=["toys"], on="serial")
-    assert looks == [set(committed(whole.root)) - {waiting}] * 3, "all but that run was done first"
+    assert looks == [set(committed(whole.root)) - {waiting}] * 3, "all runs but the leased run were trained first"
     assert (outcome.done, first.done) == (8, 1)
     assert files(root) == files(whole.root)
     assert nothing_left(root)
@@ -132,7 +132,7 @@ def test_three_drivers_of_which_one_is_killed_do_everything_once(tmp_path, cohor
     assert [process.returncode for process in drivers[1:]] == [0, 0], ended
     assert all(out.splitlines()[-1] == "done 12" for out, _ in ended[1:])
     twice = {key for key, count in trained(out for out, _ in ended).items() if count > 1}
-    assert twice <= set(lost), "no run was trained twice, but those that were killed while training"
+    assert twice <= set(lost), "only runs that were killed while training were trained twice"
     assert files(root) == files(whole.root)
     assert byrote.open(root).results.history == byrote.open(whole.root).results.history
     assert verify(root).flaws == ()

@@ -56,7 +56,7 @@ def listening(pids):
                 words = bytes.fromhex(fields[1].partition(":")[0])
                 packed = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
                 addresses.add(socket.inet_ntop(family, packed))
-    assert addresses, "nothing was seen to listen"
+    assert addresses, "no listening socket was found"
     return addresses
 
 

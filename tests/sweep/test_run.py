@@ -157,7 +157,7 @@ def test_a_run_that_raises_costs_itself_and_its_traceback_is_logged_once(tmp_pat
     assert 'raise RuntimeError("this loss is broken")' in traces[0]
     frames = [line for line in traces[0].splitlines() if line.startswith('  File "')]
     assert frames
-    assert all('toys.py"' in line for line in frames), "only the user's own frames are shown"
+    assert all('toys.py"' in line for line in frames), "the traceback shows only frames of the user's own code"
 
 
 def test_a_loss_that_exits_costs_its_run_and_not_the_process(tmp_path):

@@ -84,7 +84,7 @@ def test_once_the_data_are_there_the_same_command_does_what_was_left_out(tmp_pat
     assert state_of(first.root)["not_run"] == []
     Away.here = False
     third = run(study(HERE, GONE), tmp_path / "s", on="serial")
-    assert (third.done, third.unavailable) == (5, {}), "runs that are done need no data"
+    assert (third.done, third.unavailable) == (5, {}), "finished runs need no data"
     assert state_of(first.root)["unavailable"] == 0
 
 

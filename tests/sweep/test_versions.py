@@ -117,7 +117,7 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     assert not lines(done, "are there already")
     assert len(committed(folder / "s")) == 5
     results = byrote.open("s").results
-    assert len(results.runs) == 1, "nothing mixes them"
+    assert len(results.runs) == 1, "runs of the two versions are not mixed"
     assert not set(results.runs["key"]) & set(first)
     assert results.about["older_versions"] == {f"mine.npz {old[:12]}": 4}
     assert main(["status", "s"]) == 0
@@ -127,13 +127,13 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     done = here("--accept", old[:6])
     assert lines(done, "4 of 4 runs are done already")
     assert not lines(done, "older version")
-    assert len(committed(folder / "s")) == 5, "nothing was trained"
+    assert len(committed(folder / "s")) == 5, "no run was trained"
     results = byrote.open("s").results
     assert len(results.runs) == 4
-    assert len(set(results.runs["key"]) & set(first)) == 3, "the new run counts where there is one"
+    assert len(set(results.runs["key"]) & set(first)) == 3, "a run of the new version replaces the accepted older run"
     assert results.about["older_versions"] == {}
-    assert len(byrote.open("s").analysis.settings) == 1, "they stand in one setting"
-    assert lines(here(), "4 of 4 runs are done already"), "the store keeps what it accepted"
+    assert len(byrote.open("s").analysis.settings) == 1, "accepted and new runs are in the same setting"
+    assert lines(here(), "4 of 4 runs are done already"), "the store remembers the accepted versions"
     capsys.readouterr()
     assert main(["status", "s", "--json"]) == 0
     state = json.loads(capsys.readouterr().out)
@@ -151,7 +151,7 @@ def test_edited_code_makes_other_runs_and_edited_comments_do_not(folder, name):
     assert lines(serial(), "4 of 4 runs are done already")
     path.write_text(path.read_text().replace("return -", "return 2 * -").replace("2.0", "4.0"))
     done = serial()
-    assert lines(done, "2 of 4 runs are done already"), "the other loss is not the module's"
+    assert lines(done, "2 of 4 runs are done already"), "runs of the other loss do not depend on the module"
     assert lines(done, f"2 runs of an older version are in s and do not count (own_loss {old[:12]}: 2)")
     after = byrote.open("s").results
     assert len(after.runs) == 4

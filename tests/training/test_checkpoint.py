@@ -62,7 +62,7 @@ def test_a_stopped_cohort_ends_with_the_same_numbers(tmp_path, stops, experiment
             train(experiments, device, stop_after(epochs), checkpoint=Checkpoint(path, seconds=0))
     seen = []
     again = train(experiments, device, lambda p: seen.append(p.epoch), checkpoint=Checkpoint(path, seconds=0))
-    assert seen[0] == stops[-1] + 1, "it continued instead of starting anew"
+    assert seen[0] == stops[-1] + 1, "training continued instead of starting over"
     for a, b in zip(whole, again, strict=True):
         same(a, b, device)
 
@@ -183,7 +183,7 @@ def test_a_bit_that_flips_anywhere_or_a_cut_means_starting_anew(tmp_path, saved,
         path.write_bytes(content[:length])
         assert resumed(path)[0] == 1, length
     lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == 10, "one line each"
+    assert len(lines) == 10, "every discarded checkpoint gives one line"
     assert all("cannot be used and is discarded: its checksum differs" in line for line in lines)
 
 
@@ -233,7 +233,7 @@ def test_other_code_or_arithmetic_starts_anew(tmp_path, saved, name, caplog):
     path.write_bytes(saved[0])
     line, content = read(path)
     write(path, line, content)
-    assert resumed(path)[0] == 5, "as it is, it fits"
+    assert resumed(path)[0] == 5, "the unchanged checkpoint is accepted"
     write(path, json.dumps(json.loads(line) | {name: "other"}).encode(), content)
     assert resumed(path)[0] == 1
     assert f"it was made with another value of {name} (other, here" in caplog.text

@@ -52,7 +52,7 @@ def test_readings_are_made_in_eval_mode_on_the_whole_training_set(device):
     bar = 2e-5 if device == "cpu" else 1e-3  # expected values, computed on the CPU from the device's weights
     for name, value in expected.items():
         assert run.final[name] == pytest.approx(value, rel=bar), name
-    assert run.history["epoch"].tolist() == [2, 3], "every second epoch, and the last"
+    assert run.history["epoch"].tolist() == [2, 3], "evaluations are at every second epoch and at the last epoch"
 
 
 def test_the_identity_of_j1_and_j2_holds_in_every_row(device):
@@ -172,7 +172,7 @@ def test_facts_are_what_the_spec_alone_does_not_tell():
     }
     (other,) = train([tiny(start="normalized_mse", noise={"kind": "latent_class", "rate": 0.5})])
     assert (other.facts["start_loss"], other.facts["alpha"]) == ("nMSE", None)
-    assert other.facts["feature_width"] == 4, "as wide as the outputs, 2N under latent-class noise"
+    assert other.facts["feature_width"] == 4, "the features are as wide as the outputs, 2N under latent-class noise"
 
 
 def wide(input_shape, num_outputs):

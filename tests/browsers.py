@@ -21,7 +21,7 @@ FLAGS = [
 
 @contextmanager
 def launched():
-    """Chromium; without one the test is skipped, or fails if BYROTE_REQUIRE_BROWSER is 1."""
+    """Launch Chromium; if it is missing, skip the test, or fail if BYROTE_REQUIRE_BROWSER is 1."""
     reason = "" if CHROMIUM else "no Chromium is found on the path"
     try:
         from playwright.sync_api import sync_playwright

@@ -52,6 +52,6 @@ def device(request, monkeypatch):
 
 @pytest.fixture(scope="module")
 def browser():
-    """A headless Chromium; without one the test is skipped, or fails if a browser is required."""
+    """Yield a headless Chromium; if it is missing, skip the test, or fail if a browser is required."""
     with launched() as chromium:
         yield chromium

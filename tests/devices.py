@@ -79,7 +79,7 @@ def _tensors(*values):
 
 
 class _Operators(TorchDispatchMode):
-    """Checks that the operands of every operator are on one device, and puts the result on that device."""
+    """Checks that the operands of every operator are on the same device, and puts the result on that device."""
 
     def __init__(self, device):
         super().__init__()
@@ -103,7 +103,7 @@ class _Operators(TorchDispatchMode):
 
 
 def _check_layouts(parameters, gradients):
-    """CUDA's fused optimizers read parameter and gradient in memory order, and refuse two different orders."""
+    """Refuse parameters and gradients with different memory layouts, as CUDA's fused optimizers do."""
     for p, g in zip(parameters, gradients, strict=True):
         strides = zip(p.shape, p.stride(), g.stride(), strict=True)
         if p.shape != g.shape or any(one != other for size, one, other in strides if size > 1):
@@ -188,7 +188,7 @@ def _names_device(value):
 
 @contextmanager
 def pretended():
-    """A context in which "cuda" can be used as a device; yields the `Accelerator`."""
+    """Make "cuda" usable as a device inside this context; yield the `Accelerator`."""
     device, load = Accelerator(), torch.load
 
     def loaded(path, map_location=None, **options):

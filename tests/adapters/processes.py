@@ -28,13 +28,13 @@ def sampler(rank):
 
 
 SHARES = {
-    # 12 samples for each process; the last sample of the second process repeats the first of the first process
+    # 12 samples per process: the last sample of the second process is the first sample of the first process
     "sampler": sampler,
-    # the same, in an order that a loader shuffles again for each epoch
+    # the same shares, in an order that the loader shuffles for each epoch
     "shuffled": lambda rank: torch.tensor(
         list(DistributedSampler(range(SIZE), WORLD, rank, shuffle=True, seed=3))
     ).split(BATCH),
-    # the last batch of the second process is filled up with earlier samples of both processes
+    # the last batch of the second process is padded with earlier samples of both processes
     "filled": lambda rank: [
         [torch.arange(0, 8), torch.arange(8, 16)],
         [torch.arange(16, 22), torch.tensor([22, 0, 1, 0, 22, 16])],

@@ -43,7 +43,7 @@ def seed():
 
 
 def state(model):
-    """Everything that training changes: weights and buffers, modes, and the states of the generators."""
+    """Collect everything that training changes: weights and buffers, module modes, and the states of the generators."""
     return (
         {name: value.clone() for name, value in model.state_dict().items()},
         [module.training for module in model.modules()],
@@ -63,7 +63,7 @@ def assert_same(one, other):
 
 
 def evaluated(model, problem):
-    """The readings of a trained net in eval mode, computed plainly on whole sets."""
+    """Compute the readings of a trained network in eval mode with plain functions on the whole data sets."""
     model = model.eval()
     with torch.no_grad():
         h, test_h = model[0](problem.images), model[0](problem.test_images)

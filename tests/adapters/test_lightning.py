@@ -135,7 +135,7 @@ class Noting(Module):
 @pytest.mark.parametrize("bare", [False, True])
 @pytest.mark.parametrize("parts", [1, 4, 100])
 def test_the_loss_of_accumulated_gradients_is_the_true_mean(parts, bare, tmp_path):
-    """Lightning passes the loss divided by the number of batches that it accumulates."""
+    """Lightning passes the loss divided by the number of accumulated batches; the callback must undo the division."""
     problem, observers, losses = Problem(), [], []
 
     class Noted(Noting):

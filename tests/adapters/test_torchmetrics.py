@@ -27,7 +27,7 @@ def both(tmp_path_factory):
 
 
 def expected(averaged):
-    """The readings of all 23 samples, each counted once, by the functions of `byrote.measures`."""
+    """Compute the readings of all 23 samples, each counted once, with the functions of `byrote.measures`."""
     features, logits, true, observed = samples()
     predicted = logits.argmax(1)
     mem, fate = memorization(features, true, observed, torch.eye(N, M) * 3), fates(predicted, true, observed)
@@ -118,7 +118,7 @@ def test_reading_midway_and_resetting_change_nothing():
     features, _, true, _ = samples()
     metric = NeuralCollapseNC1(N, M, SIZE, convention="pooled")
     for index in torch.arange(SIZE).split(BATCH):
-        metric(index, features[index], true[index])  # forward also computes the value of the batch
+        metric(index, features[index], true[index])  # `forward` also computes the metric of the batch
         metric.compute()
         metric.moments()
     assert metric.compute().item() == pytest.approx(expected(False)["nc1"], rel=1e-12)

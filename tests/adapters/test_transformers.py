@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWa
 
 
 class Model(nn.Module):
-    """A user's model: loss and logits from named columns, without an index."""
+    """A user's model, which computes loss and logits from named columns but takes no index."""
 
     def __init__(self, network):
         super().__init__()

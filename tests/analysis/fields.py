@@ -18,7 +18,7 @@ TEXTS = ("other", "toys:Blobs", "0" * 64, "a.csv")
 
 
 class NoOtherValueError(Exception):
-    """No value could be made that the field accepts."""
+    """Raised if no value could be made that the field accepts."""
 
 
 class Files:
@@ -36,7 +36,7 @@ class Files:
             for i in range(16):
                 (folder / label / f"{i}.png").write_bytes(f"{label} {i} {self._count}".encode())
         numbers = [f"{name}{more}" for name in ("true", "observed", "label") for more in ("", "_other", "_third")]
-        names = ["_other", "_third"]  # column names other than ""; the cells of these columns name a file
+        names = ["_other", "_third"]  # column names other than the default; the cells of these columns name a file
         rows = [
             ",".join([str(i), *[str(self._count >> i & 1)] * len(numbers), f"cat/{i}.png", f"dog/{i}.png"])
             for i in range(16)
@@ -49,7 +49,7 @@ class Files:
 def nameable(part: Spec) -> bool:
     """Whether a checksum of the files that the component reads can be part of its identity."""
     try:
-        if not getattr(part, "sha256", ""):  # a checksum already identifies the content
+        if not getattr(part, "sha256", ""):  # a checksum in the spec already identifies the content
             getattr(part, "content", str)()
     except FileNotFoundError:
         return True
@@ -59,7 +59,7 @@ def nameable(part: Spec) -> bool:
 
 
 def families() -> Iterator[type[Component]]:
-    """The base of every family, such as `Loss`."""
+    """Return the base class of every family of components, such as `Loss`."""
     for base in Component.__subclasses__():
         if base.family:
             yield base
@@ -88,7 +88,7 @@ def slots(spec: type[Spec], prefix: str = "") -> Iterator[tuple[str, type[Compon
 
 
 def values(annotation: Any, now: Any, files: Files) -> Iterator[Any]:
-    """Values of a type, simple ones first; some may be illegal."""
+    """Yield values of a type, simple values first; some may be invalid for the field."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         yield from values(arguments[0], now, files)
@@ -117,7 +117,7 @@ def values(annotation: Any, now: Any, files: Files) -> Iterator[Any]:
 
 
 def _sequences(arguments: tuple[Any, ...], now: Any, files: Files) -> Iterator[Any]:
-    """Short tuples: one item changed, one item repeated, different numbers, and rows that each sum to 1."""
+    """Yield short tuples: with one item changed, one item repeated, different numbers, or rows that sum to 1."""
     item = arguments[0]
     lengths = (2, 3, 1, 0) if len(arguments) == 1 or arguments[-1] is Ellipsis else (len(arguments),)
     if isinstance(now, tuple) and now:
@@ -166,7 +166,7 @@ def _first_legal(
             changed = part(**given, **{name: value})
         except (ValueError, TypeError) as error:
             if "needs" in str(error) and any(repr(other) in str(error) for other in set(required) - {*given, name}):
-                return value  # the error is about another required field, which is missing
+                return value  # the error is about a different required field, which is missing
             continue
         if nameable(changed):
             return value

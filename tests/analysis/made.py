@@ -25,5 +25,5 @@ def check(
 
 
 def mean_at(p: float, n: int = 5) -> float:
-    """The mean, in units of the SD, at which the one-sided p-value against 0 is `p`."""
+    """Return the mean, in units of the SD, at which the one-sided p-value against 0 is `p`."""
     return float(stats.t.isf(p, n - 1)) / math.sqrt(n)

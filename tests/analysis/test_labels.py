@@ -1,4 +1,4 @@
-"""Titles of settings and names of losses: no two are the same, and each names what differs."""
+"""Titles of settings and names of losses are unique, and state the fields that differ."""
 
 import itertools
 

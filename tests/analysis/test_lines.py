@@ -51,7 +51,7 @@ def test_left_out_error_by_a_loop() -> None:
 
 
 def jackknifed(function, seeds: np.ndarray) -> np.ndarray:
-    """Compute the jackknife pseudo-value of each seed in a loop, for a function that takes a mask of runs."""
+    """Compute the jackknife pseudo-value of each seed in a loop, for a function of a mask over runs."""
     n, whole = len(np.unique(seeds)), function(np.ones(len(seeds), dtype=bool))
     return np.array([n * whole - (n - 1) * function(seeds != seed) for seed in np.unique(seeds)])
 
@@ -132,7 +132,7 @@ def test_slope_ratio_is_right_too_low_and_too_high() -> None:
 
 
 def test_slope_ratio_pairs_the_seeds() -> None:
-    """Noise that both sets share by seed cancels, so the interval has no width."""
+    """Noise that both sets of runs share for each seed cancels, so the interval has zero width."""
     mem, nc1, seed, _ = simulated(0.5, noise=0.2)
     same = slope_ratio((mem, 2 * nc1, seed), (mem, nc1, seed))
     assert (same.low, same.high) == (pytest.approx(2), pytest.approx(2))

@@ -80,7 +80,7 @@ def test_intervals_are_students():
 
 
 def samples_of(fit):
-    """Every sample of a fit, by name."""
+    """Return every sample of seed values in a fit, by name."""
     samples = {name: getattr(fit, name) for name in ("slope", "gamma", "lambda_w", "lambda_h")}
     samples |= {("slope", name): sample for name, sample in fit.slopes.items()}
     samples |= {("ratio", one.variant, one.loss): one.ratio for one in fit.slope_ratios}
@@ -139,7 +139,7 @@ def test_losses_with_several_minima_are_solved_for_all_runs_alone(monkeypatch):
     monkeypatch.setattr("byrote.analysis.model_solved.predicted", counted)
     fit = model_fit.fit_runs(*columns_of([*zip(*columns, strict=True), *rll]), models=models)
     assert solved.count("robust-log") == 6  # three eta, two variants
-    assert solved.count("smoothing") == 2 * 6 * 4  # CE and LS, with all seeds and with each of three left out
+    assert solved.count("smoothing") == 2 * 6 * 4  # CE and LS, with all seeds and with each of three seeds left out
     predictions = [one for one in fit.predictions if one.loss == "RLL"]
     assert len(predictions) == 6
     for one in predictions:

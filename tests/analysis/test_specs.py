@@ -1,6 +1,6 @@
 """A setting is defined by every field of a spec except the loss, the noise rate and the seeds.
 
-The parts come from the registries and the fields from their annotations (`fields.py`), so a new loss, data set or
+The components come from the registries and the fields from annotations (`fields.py`), so a new loss, data set or
 setting is tested without being listed. A field for which no other value can be made fails the test.
 """
 
@@ -73,7 +73,8 @@ class OwnSchedule(Schedule):
 
 
 OWN = [OwnData, OwnNoise, OwnLoss, OwnNetwork, OwnOptimizer, OwnSchedule]
-for _member in OWN:  # registered only while these tests run, because other tests read the registries as well
+# these components are registered only during these tests, because other tests read the registries as well
+for _member in OWN:
     del _member.registry[_member.kind]
 
 
@@ -121,7 +122,7 @@ def at(path: str, part: Any) -> Experiment:
 
 
 def runs_of(*experiments: Experiment, bind: tuple[str, ...] = ()) -> Table:
-    """The table of runs as a store would give it."""
+    """Return the table of runs that a store of these experiments would contain."""
     return Table.of(
         [
             {
@@ -214,12 +215,12 @@ def test_two_specs_that_differ_in_one_field_of_an_experiment_never_stand_togethe
     wanted = SAME | {changes.get(name, "setting"): True}
     differences = [compared(tiny(), one) for one in other_values(tiny(), name, files, count=4)]
     for differ in differences:
-        # another law may have another rate as well
+        # a different law may also have a different rate
         assert differ | ({"rate": False} if name == "noise" else {}) == wanted
 
 
 def test_every_loss_inside_a_loss_counts(files):
-    """A loss three levels deep, in a field and in a tuple."""
+    """A loss counts even three levels deep inside other losses, in a field or in a tuple."""
     deep = [losses.Weighted(losses.Normalized(losses.Focal(gamma=gamma))) for gamma in (1.0, 2.0, 3.0)]
     assert compared(*(at("loss", loss) for loss in deep)) == SAME | {"loss_setting": True}
     assert compared(*(at("start", loss) for loss in deep)) == SAME | {"setting": True}

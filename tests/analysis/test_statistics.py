@@ -73,7 +73,7 @@ def same(actual: Sample, expected: Sample, scale: str, rel: float = 1e-7) -> Non
     assert actual.seeds == expected.seeds
     assert actual.whole == pytest.approx(expected.whole, rel=rel)
     assert actual.values == pytest.approx(expected.values, rel=rel)
-    assert np.ptp(expected.values) > 0.01 * abs(expected.whole)  # a mix-up of seeds would show
+    assert np.ptp(expected.values) > 0.01 * abs(expected.whole)  # so a mix-up of seeds would change the result
 
 
 SIZES = pytest.mark.parametrize(("seeds", "etas"), [(3, 3), (4, 4), (10, 6)])
@@ -211,7 +211,7 @@ FLAT = (np.ones(12), np.arange(12.0), np.arange(12) % 3, np.arange(12) // 3)
 FALLING = (np.arange(12.0), -np.arange(12.0) + 0.1 * (np.arange(12) % 2), np.arange(12) % 3, np.arange(12) // 3)
 RISING = (np.arange(12.0), np.arange(12.0) + 0.1 * (np.arange(12) % 2), np.arange(12) % 3, np.arange(12) // 3)
 EXACT = (np.arange(12.0), 2 * np.arange(12.0), np.arange(12) % 3, np.arange(12) // 3)
-ONE_VARIES = (np.arange(12.0) * (np.arange(12) % 3 == 0), *RISING[1:])  # without seed 0 there is no line
+ONE_VARIES = (np.arange(12.0) * (np.arange(12) % 3 == 0), *RISING[1:])  # x is constant without seed 0
 TWO_ETA = (np.arange(12.0), np.arange(12.0) % 5, np.arange(12) % 3, np.where(np.arange(12) < 6, 0.1, 0.2))
 
 

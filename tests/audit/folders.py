@@ -11,7 +11,7 @@ NAMES = ("ant", "bee", "cow")
 
 
 def truth(n=300, seed=0):
-    """True and given labels (n,), a fifth of them wrong."""
+    """Draw true labels (n,) and given labels, a fifth of which are wrong."""
     rng = np.random.default_rng(seed)
     true = rng.integers(0, 3, n)
     wrong = rng.random(n) < 0.2
@@ -19,7 +19,7 @@ def truth(n=300, seed=0):
 
 
 def probabilities(true, seed=0):
-    """The probabilities of a good model, (n, 3)."""
+    """Draw the probabilities (n, 3) of a good model."""
     z = 3 * np.eye(3)[true] + np.random.default_rng(seed).normal(size=(len(true), 3))
     return np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
 

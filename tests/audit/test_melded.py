@@ -169,7 +169,7 @@ def test_a_narrower_interval_would_be_caught():
         ]
         _, low, high = share(seen, confidence=0.5)
         hits += low <= sum(wrong) / sum(sizes) <= high
-    assert 0.5 <= hits / 150 <= 0.9  # exact intervals of three strata are too wide, but not arbitrarily so
+    assert 0.5 <= hits / 150 <= 0.9  # exact intervals of three strata are wider than necessary, but not by much
 
 
 @pytest.mark.parametrize("name", ["no noise", "half of the suspects", "most suspects"])

@@ -1,4 +1,4 @@
-"""Answers to a plan, and the intervals that follow from them."""
+"""Answers to a plan of checks, and the intervals computed from the answers."""
 
 import math
 

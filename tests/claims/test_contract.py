@@ -198,7 +198,7 @@ BESIDE = {
     "another own network": {"network.kind": "own", "network.factory": "aa:Net"},
     "another optimizer field": {"training.optimizer.nesterov": True},
 }
-EVERY_SETTING = {"B7"}  # an identity, which must hold in every setting
+EVERY_SETTING = {"B7"}  # B7 is an identity, which must hold in every setting
 
 
 @pytest.mark.parametrize("what", sorted(BESIDE))

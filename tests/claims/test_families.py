@@ -167,7 +167,7 @@ def test_a10_needs_a_doubled_cell_that_agrees() -> None:
 
 
 def test_a10_measures_the_drift_in_seed_spreads() -> None:
-    """In the last quarter NC1 falls by late / 4 of its final value; the spread is the standard deviation over seeds."""
+    """NC1 falls by late / 4 of its final value in the last quarter; its spread is the standard deviation over seeds."""
     run_rows = two_class(("CE",), rates=(0.2,), late=0.2)
     judged = verdict("A10", run_rows)
     ends = np.array([row["nc1_test"] for row in run_rows if row["epoch"] == 60])

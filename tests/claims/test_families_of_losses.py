@@ -48,7 +48,7 @@ def test_b1_needs_both_losses_in_the_settings_that_decide() -> None:
 
 
 def test_b3_compares_j1_with_the_realized_rate() -> None:
-    """Random labels corrupt more or fewer samples than the nominal eta."""
+    """Random labels corrupt somewhat more or fewer samples than the nominal eta, so B3 compares with the real rate."""
     run_rows = ten_class()
     for row in run_rows:
         if row["loss"] == "RLL" and row["rate"] == 0.4:
@@ -152,7 +152,7 @@ def test_b9_counts_a_run_that_never_learns_as_one_past_the_end() -> None:
 
 
 def test_no_interval_has_zero_width() -> None:
-    """Every seed reaches J1 .95 in the same epoch; the slope is then known only to within one evaluation."""
+    """If every seed reaches J1 .95 in the same epoch, the slope is still known only to within one evaluation."""
     run_rows = ten_class(("CE",), rates=(0.0, 0.6), jitter=0.0)
     low, high = verdict("B9", run_rows).interval  # type: ignore[misc]
     assert high - low == pytest.approx(2 * 2.776445 * 5 / math.sqrt(12) / 0.6, rel=1e-5)
@@ -204,7 +204,7 @@ share = st.floats(0, 1)
 
 @given(st.integers(1, 400), st.integers(0, 400), share, share, share)
 def test_b7_is_an_identity_of_counts(clean: int, corrupted: int, a: float, m: float, t: float) -> None:
-    """J1 - J2 = rho (m - t) for every way to count outcomes; any other coefficient is caught."""
+    """J1 - J2 = rho (m - t) holds for all possible counts of outcomes; any other coefficient is detected."""
     right = round(a * clean)
     observed = round(m * corrupted)
     true = round(t * (corrupted - observed))
@@ -253,7 +253,7 @@ def test_claims_about_a_factor_use_every_value_of_it() -> None:
 
 
 def test_slopes_are_compared_on_the_seeds_that_both_settings_have() -> None:
-    """More seeds of one M do not change the interval of the ratio."""
+    """Additional seeds for one M only do not change the interval of the ratio."""
     apart = verdict("A7", two_class(seeds=tuple(range(8))), two_class(feature_width=8, slope=0.8))
     (ratio, _) = rows(apart, "slope at M = 8 over M = 2")
     assert ratio["seeds"] == 5

@@ -48,7 +48,7 @@ def test_there_is_a_word_on_each_command_and_nothing_is_wider_than_the_terminal(
 
 @pytest.mark.parametrize(("words", "function"), COMMANDS, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
 def test_no_word_of_the_help_is_lost(words, function, capsys, monkeypatch):
-    """Words in square brackets are kept too, although a terminal library may take them for markup."""
+    """Words in square brackets are also shown, although a terminal library may treat them as markup."""
     out = squeezed(shown(words, capsys, monkeypatch, 80))
     text = re.split(r"^Parameters\n-+\n", inspect.getdoc(function), flags=re.MULTILINE)[-1]
     for line in (line for line in text.splitlines() if not re.fullmatch(r"\w+", line)):

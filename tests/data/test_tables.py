@@ -33,7 +33,7 @@ def table(path: Path, **fields: Any) -> data.Table:
 
 
 def features(own: data.Table) -> np.ndarray:
-    """The features of all samples, by id."""
+    """Return the features of all samples, in the order of ids."""
     splits = [own.load(split) for split in ("train", "test")]  # type: ignore[arg-type]
     order = np.argsort(np.concatenate([f.ids for f in splits]))
     return np.concatenate([f.images.flatten(1) for f in splits])[order]

@@ -221,7 +221,7 @@ def test_a_wrong_request_gives_one_sentence(prepare, options, sentence, tmp_path
         def bind(self, address):
             raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("byrote.desk.server.socket.socket", Taken)  # root may use any port
+    monkeypatch.setattr("byrote.desk.server.socket.socket", Taken)  # root may listen at any port
     images(tmp_path, 60)
     prepare(tmp_path / "audit")
     assert main(["audit", "check", str(tmp_path / "audit"), "--no-browser", *options]) == 2

@@ -23,7 +23,7 @@ def take(way, monkeypatch):
         pytest.skip("no C++ compiler on this machine")
     units = {"tiles": tiles(), "vectors": library.vectors, "pairs": "bf16" in library.vectors}
     if not units.get(way, True):
-        pytest.skip(f"no units for {way} on this machine")
+        pytest.skip(f"this machine's processor cannot compute in the way {way!r}")
     monkeypatch.setattr(bfloat16, "units", lambda: UNITS.get(way, ""))
     monkeypatch.setattr(library, "tiles", tiles() if way == "tiles" else None)
     if way not in ("vectors", "pairs"):

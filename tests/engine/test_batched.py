@@ -52,7 +52,7 @@ def test_values_gradients_and_statistics_are_those_run_by_run(precision):
         assert logits.dtype == torch.float32
         near(logits, wanted, precision)
         for name, slope in slopes.items():
-            if name in ("features.1.bias", "features.4.bias", "features.7.bias"):  # a bias before a normalization
+            if name in ("features.1.bias", "features.4.bias", "features.7.bias"):  # a bias before batch norm
                 assert torch.equal(grads[name], torch.zeros_like(slope))
             else:
                 near(grads[name], slope, precision)
@@ -127,7 +127,7 @@ def test_a_lack_of_memory_is_not_taken_for_a_lack_of_a_compiler(monkeypatch, cap
     monkeypatch.setattr(torch, "compile", lambda function, **options: full)
     network.compile_with()
     before = {name: value.clone() for name, value in network.named_buffers()}
-    for _ in range(2):  # the network stays compiled
+    for _ in range(2):  # the network does not fall back to uncompiled code
         with caplog.at_level("INFO", "byrote"), pytest.raises(torch.OutOfMemoryError):
             network(batch(3, 9, 20)[0])
     assert not caplog.text

@@ -69,7 +69,7 @@ def test_values_and_gradients_are_those_of_rounded_operands(compiled, width, siz
         # two activations and their gradients are rounded to 8 bits along the way
         assert (logits[s] - wanted).norm() / wanted.norm() < 0.01
         for name, slope in slopes.items():
-            if slope is None:  # the bias before a normalization
+            if slope is None:  # a bias before batch norm, whose gradient is 0
                 assert grads[name][s].abs().max() <= (0 if compiled else 0.02)
             else:
                 assert (grads[name][s] - slope).norm() < 0.03 * slope.norm().clamp(min=1), name
@@ -107,7 +107,7 @@ def test_running_statistics_and_evaluation_follow_the_float32_network(compiled):
     full = stack_of(net, (12,), 2, generators(2), compiled=False)
     for module in (low, full):
         for linear in ("1", "4", "7"):
-            module.features.get_submodule(linear).bias.data.add_(0.5)  # the bias must reach the running mean
+            module.features.get_submodule(linear).bias.data.add_(0.5)  # the running mean must include the bias
     for trial in range(5):
         x, _ = batch(2, 64, 12, seed=trial)
         low(x), full(x)
@@ -118,8 +118,8 @@ def test_running_statistics_and_evaluation_follow_the_float32_network(compiled):
     shared = x[0]
     with torch.no_grad():
         torch.testing.assert_close(low(shared), full(shared), rtol=0.05, atol=0.05)
-        assert (low(shared) - full(shared)).abs().max() > 0  # bfloat16 and float32 must differ
-    graded = low(shared)  # in evaluation with gradients, torch's operators run
+        assert (low(shared) - full(shared)).abs().max() > 0  # the results of bfloat16 and float32 must differ
+    graded = low(shared)  # torch's operators compute passes in eval mode that need gradients
     torch.testing.assert_close(graded, low(shared.clone()), rtol=0, atol=0)
     graded.sum().backward()
     assert low.features.get_submodule("1").weight.grad.abs().sum() > 0
@@ -244,7 +244,7 @@ def test_without_bfloat16_units_rounded_operands_are_multiplied_in_float32(netwo
     largest = max(g.norm() for g in results[0][1:])
     for one, other in zip(
         *results, strict=True
-    ):  # a few gates flip; the gradient of a bias before a normalization is only noise
+    ):  # a few ReLU gates flip; the gradient of a bias before batch norm is only noise
         assert (one - other).norm() <= 0.15 * one.norm() + 0.01 * largest
 
 

@@ -18,7 +18,7 @@ from byrote.engine.kernels.built import UnsafeCacheError
 from byrote.files import sha256
 
 KERNELS = native.kernels()
-pytestmark = pytest.mark.skipif(KERNELS is None, reason="no compiler")
+pytestmark = pytest.mark.skipif(KERNELS is None, reason="no C++ compiler on this machine")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def built(tmp_path, monkeypatch):
         path = tmp_path / "count"
         return path.read_text().count("\n") if path.exists() else 0
 
-    # the command is "compiler *flags -o made": without flags the path is the third word
+    # the command is "compiler *flags -o PATH", so that without flags PATH is the third word
     monkeypatch.setattr(library, "_build", with_plain_command(library._build))
     build.count, build.folder, build.copy = counted, tmp_path / "cache" / "kernels", tmp_path / "real.so"
     return build

@@ -49,7 +49,7 @@ def step(network, descent, seed=0):
 
 
 def narrow(network):
-    """The bfloat16 copies, in the order of the layers."""
+    """Return the bfloat16 copies, in the order of the layers."""
     return [held.narrow for held in network.features.computation.batched_step._copies.values()]
 
 

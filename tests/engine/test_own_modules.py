@@ -1,4 +1,4 @@
-"""A user's own modules in a stack, and all runs of any module at once by vmap."""
+"""A user's own modules in a stack; torch.func.vmap computes all runs of any module at once."""
 
 from itertools import product
 
@@ -132,7 +132,7 @@ def test_all_runs_at_once_are_the_runs_one_by_one(network, shape, precision, dev
         logits, grads = step(together, x, y)
         wanted, slopes = step(apart, x, y)
         assert (logits - wanted).norm() / wanted.norm() < tolerance
-        if precision == "fp32":  # in bfloat16, some gates flip
+        if precision == "fp32":  # in bfloat16, some ReLU gates flip
             for g, h in zip(grads, slopes, strict=True):
                 torch.testing.assert_close(g, h, rtol=1e-2, atol=2e-4)
         apart.load_state_dict(together.state_dict())

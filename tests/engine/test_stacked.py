@@ -15,7 +15,7 @@ from .stacks import stack_of
 
 
 class Mine(nn.Module):
-    """A user's own dense chain, with the two parts that a stack needs."""
+    """A user's own dense chain with the two submodules that a stack needs, `features` and the head."""
 
     def __init__(self, width=8):
         super().__init__()

@@ -178,7 +178,7 @@ def collapse(table: Table, key: str) -> Table:
 
 
 def demo() -> Table:
-    """The table of the demo study."""
+    """Make the table of the demo study."""
     return Table.concat(
         [
             runs(Cells(TWO, ("CE", "LS"), (0.0, 0.05, 0.1, 0.2, 0.4))),
@@ -229,7 +229,7 @@ def past() -> Table:
     people = runs(Cells(photographs | {"noise": "recorded"}, ("CE", "RLL"), (0.09, 0.4), seeds=3, every=30)).rows()
     for row in people:
         row["labels"] = "worst" if row["rate"] > 0.2 else "vote"
-    for row in people:  # the rate of recorded labels is not known in advance
+    for row in people:  # recorded labels have no rate that is known in advance
         row |= {"rate": float("nan"), "effective_rate": float("nan")}
     for place, row in enumerate(scratch + rows):
         off = 0.02 if row["loss"] == "nMSE" else 0.004 * (place % 3)

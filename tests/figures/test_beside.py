@@ -98,7 +98,7 @@ def test_every_figure_draws_something_of_the_plain_runs(plain):
 def test_another_setting_leaves_the_numbers_of_the_plain_runs(plain, name):
     rows, features, wanted, own = plain
     if "contents" in BESIDE[name] and not own:
-        pytest.skip("the plain runs name no file and no module")
+        pytest.skip("these runs use no file and no module of the user")
     more = Analysis.of(results_of(rows + beside(rows, BESIDE[name], name), features))
     assert len(more.runs) > len(Analysis.of(results_of(rows)).runs)
     drawn = panels(more)

@@ -66,12 +66,12 @@ class Case:
         return bool(self.rng.random() < share)
 
     def pick(self, options: Any) -> Any:
-        """One of the options, unchanged."""
+        """Draw one of the options."""
         listed = list(options)
         return listed[int(self.rng.integers(len(listed)))]
 
     def int(self, low: int, high: int) -> int:
-        """A whole number from low to high, both included."""
+        """Draw a whole number from low to high, both included."""
         return int(self.rng.integers(low, high + 1))
 
     def call(self, function: Callable[..., Any], *args: Any, refusals: tuple[type, ...] = (), **named: Any) -> Any:
@@ -185,7 +185,7 @@ def fuzz(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
         )
         def test(inputs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
             if chosen and chosen != name:
-                pytest.skip(f"only {chosen} is asked for")
+                pytest.skip(f"BYROTE_FUZZ selects only {chosen}")
             more = {name: request.getfixturevalue(name) for name in list(inspect.signature(check).parameters)[1:]}
             for home in ("HOME", "XDG_CACHE_HOME", "BYROTE_CACHE"):
                 monkeypatch.setenv(home, str(tmp_path / "home"))

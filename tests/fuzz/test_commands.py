@@ -288,7 +288,7 @@ def toml(value: Any) -> str:
 
 @fuzz(130)
 def test_studies(case: Case) -> None:
-    """A study made of arbitrary tables plans its runs, each with its own key, or is refused in one sentence."""
+    """A study of random tables plans runs with different keys, or is refused in one sentence."""
     tree = study(case)
     text = "\n".join(f"{json.dumps(key)} = {toml(value)}" for key, value in tree.items())
     path = case.folder / "mine.toml"
@@ -325,7 +325,7 @@ def _damage(case: Case, store: Path) -> str:
     return str(victim.relative_to(store))
 
 
-@pytest.mark.skipif(not SEALED, reason="stores that seal their JSON files are needed")
+@pytest.mark.skipif(not SEALED, reason="requires stores with checksums in their JSON files")
 @fuzz(25)
 def test_damaged_stores(case: Case, prepared: Path) -> None:
     """A store with a changed file is read with the same result, or one line names the changed file."""
@@ -348,7 +348,7 @@ def test_damaged_stores(case: Case, prepared: Path) -> None:
 
 
 def _limited() -> None:
-    """Limit a process to a minute of processor time, however busy the machine is."""
+    """Limit a process to a minute of processor time, which does not depend on how busy the machine is."""
     resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 
 

@@ -72,7 +72,7 @@ def _called(loss: Loss, num_classes: int, z: Any, y: Any, rows: int) -> Any:
 
 
 def field_value(case: Case, depth: int = 0) -> Any:
-    """Any value that JSON, TOML or a caller could put into a field."""
+    """Draw any value that JSON, TOML or a caller could put into a field."""
     plain = [
         *(0, 1, 2, 3, -1, 10, 2**31, 2**63, 2**64, 10**30, -(10**18)),
         *(0.1, 0.5, 0.9, 1.0, 1.5, -0.1, math.nan, math.inf, -math.inf, 1e-320, 1e308),
@@ -246,7 +246,7 @@ def test_dilation(case: Case) -> None:
     solved = case.call(theory.dilation, alpha, **given)
     if isinstance(solved, Refused):
         return
-    if solved.collapsed or not solved.converged or min(w, h) < 1e-12:  # below this, the certificate bounds the error
+    if solved.collapsed or not solved.converged or min(w, h) < 1e-12:  # there, only the certificate bounds the error
         return
     other = parameter(case, 1e-2, 0.5)
     if 0 <= other < 1 and case.chance(0.2):

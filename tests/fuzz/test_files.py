@@ -87,7 +87,7 @@ CELLS = [
 
 @fuzz(35)
 def test_tables(case: Case) -> None:
-    """CSV and Parquet: a table of numbers is read as it was written; a spoiled cell or file gives one sentence."""
+    """A CSV or Parquet table of numbers is read as it was written; a damaged cell or file gives one sentence."""
     n, d = case.pick([10, 12, 20]), case.int(1, 3)
     names = list(case.rng.permutation(["a", "b c", "x'y", "d;e", "A", "größe", 'f"g', "select", "x,y", "1"])[:d])
     values = case.rng.normal(size=(n, d)).round(case.int(0, 6)) + 0.5
@@ -217,7 +217,7 @@ def _saved(y: Any) -> Any:
 
 @fuzz(40)
 def test_image_folders(case: Case) -> None:
-    """Folders of images: the classes in their order and every pixel, or an error that names the wrong file."""
+    """An image folder is read with the right classes and pixels, or refused with an error that names the bad file."""
     root = case.folder / case.pick(NAMES)
     names = list(case.rng.permutation(["cat", "dog", "10", "2", "a b", "t[1]", "it's"])[:2])
     wanted, mode = {}, case.pick(["L", "RGB", "RGBA", "P", "1", "I;16"])
@@ -275,7 +275,7 @@ def _spoil(case: Case, root: Path, victim: Path, odd: str | None) -> None:
 
 @fuzz(15)
 def test_recorded_labels(case: Case) -> None:
-    """Files of noisy labels: saved labels are read again, and a changed file is never accepted as the saved one."""
+    """Noisy labels are read back as saved, and a changed file is never accepted in place of the saved file."""
     n, N = case.int(1, 8), 3
     ids, true = case.rng.permutation(50)[:n], case.rng.integers(0, N, n)
     seen = case.rng.integers(0, N, n)

@@ -21,7 +21,7 @@ def size(case: Case) -> tuple[int, int]:
 
 
 def same(value: float, wanted: float, tolerance: float = 1e-9) -> bool:
-    """Equal up to rounding; NaN equals NaN."""
+    """Whether two numbers are equal up to rounding; NaN equals NaN."""
     return value == wanted or (value != value and wanted != wanted) or abs(value - wanted) <= tolerance * abs(wanted)
 
 
@@ -31,7 +31,7 @@ def share(hits: np.ndarray) -> float:
 
 @fuzz(165)
 def test_agreement(case: Case) -> None:
-    """j1, j2 and fates for labels in any container."""
+    """`j1`, `j2` and `fates` are correct for labels in any container."""
     n, N = size(case)
     columns = [classes(case, n, N) for _ in range(3)]
     if case.chance(0.05) and n:
@@ -56,7 +56,7 @@ def test_agreement(case: Case) -> None:
 
 
 def _unbounded(drawn: tuple[Any, bool]) -> tuple[Any, bool]:
-    """Without a number of classes, a label that is too large is legal; here it becomes a negative label instead."""
+    """Replace a label that is too large, which is legal without a number of classes, by a negative label."""
     value, taken = drawn
     if taken or not isinstance(value, np.ndarray | torch.Tensor | list | pd.Series):
         return value, taken
@@ -70,7 +70,7 @@ def _unbounded(drawn: tuple[Any, bool]) -> tuple[Any, bool]:
 
 @fuzz(100)
 def test_memorization(case: Case) -> None:
-    """mem and all its readings against loops over samples."""
+    """mem and all its readings equal loops over samples."""
     n, N = size(case)
     M = case.pick([1, 2, 5])
     true, observed = classes(case, n, N), classes(case, n, N + case.pick([0, 0, 1]))
@@ -179,7 +179,7 @@ def test_history(case: Case) -> None:
         rows = case.rng.permutation(n)[: case.int(1, n)]
         z = logits(case, len(rows), N)
         index, indexed = labels(case, rows, n, 0.9)
-        if index is None:  # all samples, in their order
+        if index is None:  # all samples, in the original order
             continue
         bad = case.chance(0.15)
         if bad:
@@ -231,7 +231,7 @@ def test_moments(case: Case) -> None:
 
 
 def _check_parts(case: Case, whole: ClassMoments, h: np.ndarray, y: np.ndarray, N: int, counts: np.ndarray) -> None:
-    """Compare chunks that are added, and chunks in a stream."""
+    """Compare the sum of chunks, and a stream of chunks, with the whole."""
     order = case.rng.permutation(len(y))
     parts = np.array_split(order, case.int(1, 4))
     pieces = [(torch.from_numpy(h[rows]), torch.from_numpy(y[rows])) for rows in parts]

@@ -102,7 +102,7 @@ def labels(case: Case, values: np.ndarray, num_classes: int, good: float = 0.75)
 
 
 def number(case: Case) -> float:
-    """A number of any size and sign, sometimes NaN or infinite."""
+    """Draw a number of any size and sign, sometimes NaN or infinite."""
     kind = case.rng.random()
     if kind < 0.1:
         return case.pick([float("nan"), float("inf"), float("-inf")])
@@ -120,7 +120,7 @@ def features(case: Case, values: np.ndarray, width: int, num_classes: int) -> np
 
 
 def batch_of(case: Case, rows: np.ndarray) -> tuple[Any, float, np.ndarray]:
-    """Rows as a float tensor of some dtype (or an array, or lists), its rounding, and the rows as they arrive."""
+    """Convert rows to a tensor, array or lists; return that, its rounding error, and the rows after rounding."""
     dtype = case.pick([torch.float64, torch.float64, torch.float32, torch.float16, torch.bfloat16])
     tensor = torch.from_numpy(rows).to(dtype)
     if dtype == torch.float64 and case.chance(0.3):  # an empty list has no number of columns
@@ -129,5 +129,5 @@ def batch_of(case: Case, rows: np.ndarray) -> tuple[Any, float, np.ndarray]:
 
 
 def logits(case: Case, n: int, num_classes: int, scale: float = 4.0) -> np.ndarray:
-    """Finite logits (n, N) without ties."""
+    """Draw finite logits (n, N) without ties."""
     return scale * case.rng.normal(size=(n, num_classes))

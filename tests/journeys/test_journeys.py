@@ -14,7 +14,7 @@ from pages import blocks, follow
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.long
-_OTHERS = ("BYROTE", "XDG", "PYTHON", "PYTEST")  # environment variables of this machine that a newcomer does not have
+_OTHERS = ("BYROTE", "XDG", "PYTHON", "PYTEST")  # environment variables that a newcomer's machine would not have
 
 
 class Newcomer:
@@ -62,7 +62,7 @@ class Newcomer:
         return done.stdout
 
     def code(self, page):
-        """The Python blocks of a page that are not files."""
+        """Return the Python blocks of a page that are not files."""
         snippets = blocks(self.clone / page)
         return "\n".join(text for language, text in snippets if language == "python" and not text.startswith("# "))
 
@@ -76,7 +76,7 @@ class Newcomer:
 @pytest.fixture
 def newcomer(tmp_path):
     if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("a clone needs git and a repository")
+        pytest.skip("cloning requires git and a repository")
     return Newcomer(tmp_path)
 
 

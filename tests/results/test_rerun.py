@@ -80,7 +80,7 @@ def test_there_are_stored_runs_to_train_again():
 def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
     runs = cheapest(folder, precision)
     if len(runs) <= place:
-        pytest.skip("no run of this precision that is cheap enough")
+        pytest.skip("no run of this precision is cheap enough to train")
     stored, row = runs[place]
     whole = Experiment(**json.loads(stored["spec"]))
     assert whole.key == row["key"]

@@ -70,7 +70,7 @@ def test_a_rate_counts_the_products_of_every_run(monkeypatch):
     assert rates["share_of_peak"] == pytest.approx(rates["step_tflops"])
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_a_device_that_is_not_there_is_named_in_one_sentence():
     done = called(*TINY)
     assert done.returncode == 2

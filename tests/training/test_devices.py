@@ -117,7 +117,7 @@ def test_float32_is_float32_while_runs_train(chosen):
     """By default cuDNN computes convolutions of float32 images in TF32."""
     cudnn, seen = torch.backends.cudnn, []
     if not hasattr(cudnn, "conv"):
-        pytest.skip("this torch has only the older setting")
+        pytest.skip("this version of torch lacks torch.backends.cudnn.conv")
     before = cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
     try:
         cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = chosen, "tf32"

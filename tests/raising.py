@@ -10,7 +10,7 @@ from byrote.recipe import Schedule
 
 
 class Law(Noise):
-    """A law that raises when it draws labels."""
+    """A noise law that raises when it draws labels."""
 
     def effective_rate(self, num_classes):
         return 0.25
@@ -20,7 +20,7 @@ class Law(Noise):
 
 
 class RatelessLaw(Law):
-    """A law that raises when its rate is read."""
+    """A noise law that raises when its rate is read."""
 
     def effective_rate(self, num_classes):
         raise LookupError("in the rate of the law")

@@ -177,7 +177,7 @@ def test_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytes
 
 # -------------------------------------------------------------------------------------------- downloads
 
-BODY = bytes(range(256)) * 4000  # about 1 MB: several chunks
+BODY = bytes(range(256)) * 4000  # about 1 MB, which is several chunks
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

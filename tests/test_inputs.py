@@ -18,7 +18,7 @@ def test_only_plain_files(tmp_path: Path) -> None:
     (tmp_path / "to good").symlink_to("good")
     with socket.socket(socket.AF_UNIX) as endpoint:
         here = Path.cwd()
-        os.chdir(tmp_path)  # a socket's path must be short
+        os.chdir(tmp_path)  # Unix sockets need a short path
         endpoint.bind("socket")
         os.chdir(here)
     for name, kind in (("pipe", "a named pipe"), ("socket", "a socket"), ("", "a folder")):

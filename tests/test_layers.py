@@ -49,7 +49,7 @@ LEVELS = {
     "__main__": 9,
     "__init__": 0,
 }
-UPWARDS = {("experiment.py", "training")}  # the one exception: `Experiment.run`
+UPWARDS = {("experiment.py", "training")}  # the only exception is `Experiment.run`
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -97,7 +97,7 @@ def test_imports_point_down():
             if part == "__version__" or part == own or (name, part) in UPWARDS:
                 continue
             assert part in LEVELS, f"{name} imports unknown part {part}"
-            # these two may be imported everywhere
+            # component and checks may be imported everywhere
             below = LEVELS[part] < LEVELS[own] or part in ("component", "checks")
             assert below, f"{name} (level {LEVELS[own]}) imports {part} (level {LEVELS[part]})"
 

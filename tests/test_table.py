@@ -78,7 +78,7 @@ def test_groups_are_sorted_and_complete(table: Table) -> None:
 
 def test_groups_of_many_names_do_not_overflow() -> None:
     n = 40
-    columns = {f"c{i}": np.arange(n) for i in range(20)}  # 40 ** 20 combinations
+    columns = {f"c{i}": np.arange(n) for i in range(20)}  # there are 40 ** 20 combinations
     assert [len(part) for _, part in Table(columns).groups(*columns)] == [1] * n
 
 

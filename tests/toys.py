@@ -70,7 +70,7 @@ class Deadly(Loss):
 
 
 class Broken(Loss):
-    """A loss that raises."""
+    """A loss that raises an exception."""
 
     def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("this loss is broken")
@@ -84,7 +84,7 @@ class Leaving(Loss):
 
 
 class Unreadable(Blobs):
-    """A data set that raises when it is read."""
+    """A data set that raises an exception when it is read."""
 
     def decode(self, split: str) -> Raw:
         return {}["pixels"]

@@ -29,7 +29,7 @@ def variants(kind: str, num_classes: int) -> Iterator[Loss]:
 
 
 def name(loss: Loss) -> str:
-    """A test id: the kind and the fields that differ from the example."""
+    """Return a test id: the kind of the loss, and the fields that differ from the example."""
     fields = ",".join(f"{k}={v}" for k, v in loss.spec().items() if isinstance(v, int | float | str) and k != "kind")
     return f"{loss.kind}({fields})"
 

@@ -158,7 +158,7 @@ EXACT: dict[str, Exact] = {
 
 
 def _projection(loss: Loss, p: np.ndarray, e: np.ndarray, z: np.ndarray) -> float:
-    """KL from the projection of p on the credal set (Lienen & Huellermeier, eq. 7)."""
+    """Compute KL(q, p) for the projection q of p on the credal set (Lienen & Huellermeier, eq. 7)."""
     y, a = int(e.argmax()), loss.alpha
     if p[y] >= 1 - a:
         return 0.0

@@ -175,7 +175,7 @@ def test_compiles_into_one_graph(loss: Loss, N: int) -> None:
 
 
 class NoWaiting(TorchDispatchMode):
-    """Refuses operators that would make the host wait for the device."""
+    """Raises an error for operators that would make the host wait for the device."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):

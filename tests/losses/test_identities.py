@@ -1,4 +1,4 @@
-"""Known identities, limits and special cases of single losses, each against an independent formula."""
+"""Known identities, limits and special cases of single losses, each compared with an independent formula."""
 
 import itertools
 import math

@@ -57,7 +57,7 @@ def test_no_gradient_reaches_the_memory() -> None:
     assert not criterion.state.requires_grad
     p = z.detach()[0].softmax(-1)
     e = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
-    agreement = (p * p).sum()  # t = p, held fixed
+    agreement = (p * p).sum()  # t = p, without a gradient
     expected = p - e - (p * p - agreement * p) / (1 - agreement)
     assert z.grad is not None
     torch.testing.assert_close(z.grad[0], expected, rtol=1e-6, atol=1e-7)
@@ -118,7 +118,7 @@ def test_bad_use_gets_one_sentence() -> None:
     stacked = loss.module(num_samples=4, num_classes=2, runs=3)
     with pytest.raises(ValueError, match="index must start with the 3 runs"):
         stacked(z, y, index=torch.arange(4))
-    assert criterion.state.abs().max() == 0  # no memory was partly updated
+    assert criterion.state.abs().max() == 0  # the memory was not partly updated
 
 
 def test_a_plain_loss_as_a_module() -> None:

@@ -71,7 +71,7 @@ def test_unequal_counts_have_three_answers() -> None:
 
 
 def test_two_classes_are_a_variance_ratio() -> None:
-    """NC1 = 2 s^2 / ||h1 - h2||^2 for N = 2."""
+    """For N = 2, NC1 = 2 s^2 / ||h1 - h2||^2."""
     features, labels = clouds(np.random.default_rng(1), [40, 40], 3)
     means = [features[labels == n].mean(0) for n in (0, 1)]
     gap = means[1] - means[0]
@@ -132,12 +132,12 @@ def test_class_absent_from_a_chunk_is_legal_and_overall_is_nan() -> None:
     ("features", "labels"),
     [
         (torch.randn(3, 4), torch.arange(3)),  # one sample per class
-        (torch.full((6, 4), 0.1), torch.arange(3).repeat(2)),  # all features constant
+        (torch.full((6, 4), 0.1), torch.arange(3).repeat(2)),  # all features are constant
         (torch.zeros(6, 4), torch.arange(3).repeat(2)),
         (torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)),  # one class
         (torch.randn(6, 4).index_fill(0, torch.tensor([2]), math.nan), torch.arange(3).repeat(2)),
         (torch.randn(6, 4).index_fill(0, torch.tensor([2]), math.inf), torch.arange(3).repeat(2)),
-        (torch.tensor([[1.0], [2.0], [2.0], [1.0]]), torch.tensor([0, 0, 1, 1])),  # equal class means, unequal samples
+        (torch.tensor([[1.0], [2.0], [2.0], [1.0]]), torch.tensor([0, 0, 1, 1])),  # equal class means
     ],
 )
 def test_no_value_is_nan_and_never_zero(features: torch.Tensor, labels: torch.Tensor) -> None:

@@ -185,7 +185,7 @@ def test_logits_that_predict_no_class_name_their_row(call: Callable[[Tensor], An
     with pytest.raises(ValueError, match=r"but 1 of 60 rows are not, the first at row 7"):
         call(spoiled(LOGITS, value))
     with pytest.raises(ValueError, match="1 of 60 rows"):
-        call(LOGITS.index_fill(0, torch.tensor([2]), -math.inf))  # every class masked
+        call(LOGITS.index_fill(0, torch.tensor([2]), -math.inf))  # every class is masked
     with pytest.raises(ValueError, match="2 or more columns"):
         call(LOGITS[:, :1])
 

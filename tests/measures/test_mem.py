@@ -164,7 +164,7 @@ def test_the_package_exports_functions_not_modules() -> None:
 
 
 def test_the_ratio_to_the_distance_of_the_means_is_that_of_all_samples_in_blocks(monkeypatch):
-    """The result equals that of the whole matrix up to rounding, and no block exceeds the working memory."""
+    """Computed in blocks, the ratio is the same up to rounding, and no block exceeds the working memory."""
     draw = torch.Generator().manual_seed(3)
     N, M, n = 40, 3000, 2500
     means, features = torch.randn(N, M, generator=draw), torch.randn(n, M, generator=draw)

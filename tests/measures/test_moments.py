@@ -92,7 +92,7 @@ def test_many_rows_use_several_blocks() -> None:
 
 
 def test_stream_can_be_read_and_continued() -> None:
-    """Moments taken from a running stream are fixed: later updates do not change them."""
+    """Moments taken from a stream are not changed by later updates of the stream."""
     features, labels = clouds(np.random.default_rng(2), [30, 30], 3)
     h, y = torch.from_numpy(features), torch.from_numpy(labels)
     stream = MomentStream(2)
@@ -109,7 +109,7 @@ def test_stream_can_be_read_and_continued() -> None:
 def test_cancellation_is_controlled() -> None:
     """Streamed features shifted by 1000 and scaled by .001 keep 12 digits of their scatter."""
     features, labels = clouds(np.random.default_rng(3), [50, 50], 4)
-    # shift and scale by powers of two do not change these bits
+    # shifting and scaling by powers of two is exact for these numbers
     exact = torch.from_numpy(features).mul(1024).round() / 1024
     y = torch.from_numpy(labels)
     moved = exact * 2.0**-10 + 1024

@@ -79,7 +79,7 @@ def test_evaluate_gives_the_columns_of_the_library(model: nn.Sequential, data: d
 
 
 class Half(nn.Module):
-    """A model that returns only part of the outputs of its head."""
+    """A model that returns only some of the outputs of its head."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The Observer in loops as people write them: batches, loaders, outputs, heads, and training runs that diverge."""
+"""The Observer in typical user loops: kinds of batches, loaders, outputs and heads, and runs that diverge."""
 
 import logging
 import math
@@ -161,7 +161,7 @@ Output = namedtuple("Output", ["hidden", "logits"])
 
 
 class Answering(nn.Module):
-    """A model that returns more than its logits."""
+    """A model that returns other outputs in addition to logits."""
 
     def __init__(self, pack: Any) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ def test_an_answer_that_is_not_clear_gives_one_sentence() -> None:
 
 
 class Auxiliary(nn.Module):
-    """A head defined first, and an auxiliary classifier last."""
+    """A model that defines its head first and an auxiliary classifier last."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -252,7 +252,7 @@ def test_what_changes_the_logits_gives_one_sentence(after: nn.Module) -> None:
 
 
 class Masked(nn.Module):
-    """Logits with one class masked after the head."""
+    """A model that masks one class after the head."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -101,7 +101,7 @@ def test_the_interval_is_that_of_its_formula():
     low, high = beta.ppf(0.025, c, s - c + 1), beta.ppf(0.975, c + 1, s - c)
     most = beta.ppf(0.975, h + 1, s - h)
     below, above = 3 * (c / s - low), most - h / s
-    r = -np.sqrt(c / s * h / s / (1 - c / s) / (1 - h / s))  # the correlation of two cells of a multinomial
+    r = -np.sqrt(c / s * h / s / (1 - c / s) / (1 - h / s))  # the correlation between two cells of a multinomial
     lower = 3 * c / s - h / s - np.sqrt(below**2 + above**2 - 2 * r * below * above)
     assert interval(counted, 0.95) == (pytest.approx(min(lower, 2 * low)), pytest.approx(2 * high))
     wide = interval(counted, 0.95, spread=1.5)
@@ -122,7 +122,7 @@ def test_the_low_end_is_right_at_the_edge_of_its_premise_and_not_beyond():
         lows, highs = zip(*(interval(as_table(c, h, s, k, K), 0.95) for c, h, _ in draws), strict=True)
         missed[share] = float(np.mean(np.array(lows) > rho)), float(np.mean(np.array(highs) < rho))
     assert missed[0.0][0] < 0.001
-    assert 0.015 < missed[0.5][0] < 0.035  # the stated rate is .025
+    assert 0.015 < missed[0.5][0] < 0.035  # the nominal miss rate is .025
     assert missed[1.0][0] > 0.2
     assert 0.015 < missed[0.0][1] < 0.035
     assert missed[0.5][1] < 0.01

@@ -59,7 +59,7 @@ def test_the_point_estimate_is_that_of_the_loops(num_classes, networks):
 @pytest.mark.parametrize("error", [0.0, 0.15])
 @pytest.mark.parametrize("rate", [0.1, 0.4])
 def test_symmetric_noise_is_stated_and_covered(num_classes, error, rate):
-    """With 4,000 samples, 200 times, the rate is estimated, and each end of the interval misses as rarely as stated."""
+    """With 4,000 samples, 200 times, a rate is stated, and each end of its interval misses as rarely as it should."""
     rates = [noise_rate(*classifier(4000, num_classes, rate, error, seed)[:2], num_classes) for seed in range(200)]
     stated = [one for one in rates if one.verdict == "stated"]
     assert len(stated) >= 172  # three tests share the level .05, so 190 are expected; minus six standard errors

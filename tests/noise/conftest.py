@@ -1,4 +1,4 @@
-"""An instance of every registered noise model, found through the registry."""
+"""Instances of every noise model in the registry."""
 
 import itertools
 

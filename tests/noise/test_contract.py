@@ -144,7 +144,7 @@ def test_no_labels_and_missing_classes_are_legal(case: Case) -> None:
     none = noise.corrupt(labels[:0], n, generator, features=features[:0])
     assert none.shape == (0,)
     assert none.dtype == torch.int64
-    if n > 2:  # the last class has no sample
+    if n > 2:  # the last class has no samples
         present = labels < n - 1
         observed = noise.corrupt(labels[present], n, generator, features=features[present])
         assert len(observed) == int(present.sum())

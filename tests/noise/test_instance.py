@@ -125,7 +125,7 @@ def test_look_alike_noise_one_sample_at_a_time(rate: float) -> None:
     labels, features = samples(n, 30)
     first = int((labels == 2).nonzero()[0, 0])
     present = (labels != 2) | (torch.arange(len(labels)) == first)  # class 2 has one sample
-    present &= labels != 4  # class 4 has none
+    present &= labels != 4  # class 4 has no samples
     labels, features = labels[present], features[present].double() + 100.0
     features[7] = features[3]  # a duplicate sample
     seen = LookAlike(rate).corrupt(labels, n, torch.Generator().manual_seed(4), features=features)

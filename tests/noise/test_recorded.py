@@ -147,7 +147,7 @@ def test_a_label_that_is_no_integer_is_named(tmp_path: Path, cells: list[str], m
 
 
 def test_whole_floats_are_the_integers_they_are(tmp_path: Path) -> None:
-    """pandas writes whole floats for an integer column that once had a missing value."""
+    """pandas writes an integer column that once had a missing value as floats, which are read as integers."""
     path = write(tmp_path / "a.csv", "id,true,observed\n0,0.0,1.0\n1,1.0,1.0\n")
     assert load_labels(path).true.tolist() == [0, 1]
     assert load_labels(path).observed.tolist() == [1, 1]
@@ -238,7 +238,7 @@ def test_saving_refuses_and_leaves_what_was_there(path: Path, monkeypatch: pytes
 def test_recorded_finds_labels_by_id_in_any_order(path: Path) -> None:
     key = save_labels(path, IDS, TRUE, SEEN, num_classes=3)
     noise = Recorded(str(path), sha256=key)
-    order = torch.tensor([2, 0, 1])  # only part of the samples
+    order = torch.tensor([2, 0, 1])  # the file has labels for only some of the samples
     state = (generator := torch.Generator().manual_seed(0)).get_state()
     seen = noise.corrupt(TRUE[order], 3, generator, ids=IDS[order].int())
     assert torch.equal(seen, SEEN[order])

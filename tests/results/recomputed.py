@@ -134,7 +134,7 @@ class Cell:
 
     @property
     def head(self):
-        """The beginning of the setting's title."""
+        """The beginning of the setting's title: data set and network."""
         classes, network = self.runs[0].spec["data"]["classes"], self.runs[0].spec["network"]["kind"]
         subject = f"{self.dataset} {'/'.join(map(str, classes))}" if classes else self.dataset
         return f"{subject}, {NETWORKS[network]}"
@@ -146,7 +146,7 @@ def cells(runs, *varied):
     for run in runs:
         groups[run.setting(*varied)].append(run)
     speaking = {}
-    for group in groups.values():  # the main setting of a family has the most runs; of several such settings, the first
+    for group in groups.values():  # the main setting of a family is the one with the most runs, or the first of several
         family = group[0].family
         if family not in speaking or len(group) > len(speaking[family]):
             speaking[family] = group

@@ -30,10 +30,10 @@ NO_RESULT = re.compile(
     r"|CIFAR-10N?|ResNet-\d+|CNN-8"  # data sets and networks
     r"|\b(?:J1|J2|NC1)\b|R\^2|D\^2|1/D\^2|\b1 - (?:eta|rho|R\^2)"  # measures and expressions
     r"|\b[ABC]\d+r?\b"  # claims
-    r"|\b(?:Figure|Theorem) \d+(?:\.\d+)?"  # places in the papers
+    r"|\b(?:Figure|Theorem) \d+(?:\.\d+)?"  # figures and theorems in the papers
     r"|\b\d(?:/\d)+\b"  # classes: 0/1
     r"|\b[MN] = \d+"  # feature width, number of classes
-    rf"|\beta {NUMBER}(?:, {NUMBER})*(?:,? and {NUMBER})?"  # noise rates: eta .2, eta .2 and .4
+    rf"|\beta {NUMBER}(?:, {NUMBER})*(?:,? and {NUMBER})?"  # noise rates, such as eta .2, or eta .2 and .4
 )
 
 
@@ -212,7 +212,7 @@ def test_a_page_with_its_numbers_is_right():
         (f"{RIGHT.replace(SIZE, OTHER)}{NOTE}", "not in"),
         (f"{RIGHT.replace(SIZE, SIZE.lstrip('-'))}{NOTE}", "not in"),
         (f"{RIGHT.replace(str(A5['runs']), str(A5['runs'] + 1))}{NOTE}", "not in"),
-        # a value of -.7 does not round to a count of -1
+        # -.7 must not be accepted as the count -1
         (f"{RIGHT.replace('at eta', 'and -1 at eta')}{NOTE}", "not in"),
         (f"{RIGHT.replace('width 512', 'width 51')}{NOTE}", "not in"),
         (f"{RIGHT.replace('width 512', 'width 1,024')}{NOTE}", "not in"),

@@ -92,7 +92,7 @@ def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
     assert set(row) - {"run", "key"} <= set(run.history.columns), "the stored columns still exist under the same names"
     for fact, value in run.facts.items():
         assert stored[fact] == (value if value is not None else pytest.approx(np.nan, nan_ok=True)), fact
-    assert run.history["realised_rate"][-1] == row["realised_rate"]  # exactly the same wrong labels
+    assert run.history["realised_rate"][-1] == row["realised_rate"]  # the wrong labels are exactly the same
     # a ResNet-18 after two epochs of Adam had a clean accuracy of .137 on one kind of processor and of .211 on another
     scatter = 3 / stored["n_train"] ** 0.5
     for column in ("j1", "j2", "clean_accuracy"):
@@ -105,7 +105,7 @@ def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name)
 def test_a_stored_run_has_the_key_of_its_spec(folder: Path):
-    """The key is the digest of the spec, and today's byrote reads the spec."""
+    """The key of each stored run is the digest of its spec, and the present version of byrote can read the spec."""
     results = stored_results(folder)
     for run in results.runs.rows():
         spec, contents = json.loads(run["spec"]), json.loads(run["contents"])

@@ -62,7 +62,7 @@ def test_a_rate_counts_the_products_of_every_run(monkeypatch):
     benchmark = importlib.util.module_from_spec(spec)
     for name in [name for name in sys.modules if name.partition(".")[0] == "engine"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # `engine` is then benchmarks/engine.py, not tests/engine
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # `engine` then means benchmarks/engine.py, not tests/engine
     spec.loader.exec_module(benchmark)
     rates = benchmark.roofline(benchmark.case_of(32, 5, 100), "bf16", 2.0, 1e12, 1e11)
     flop = 400 * (4 * 3072 * 32 + 6 * (7 * 32 * 32 + 32 * 2 + 2 * 4))

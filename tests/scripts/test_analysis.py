@@ -22,7 +22,7 @@ def test_the_made_table_has_every_setting_and_every_run_once(tmp_path):
     demo = read_results(DEMO)
     count = 2 * len(demo.runs) + 7
     store = byrote.open(benchmark.enlarged(DEMO, tmp_path / "many", count))
-    analysis = store.analysis  # an analysis refuses two runs with equal setting, loss, rate and seeds
+    analysis = store.analysis  # an analysis refuses two runs with the same setting, loss, rate and seeds
     assert len(analysis.runs) == len(set(analysis.runs["key"])) == count
     before = byrote.open(DEMO).analysis
     assert [one.digest for one in analysis.settings] == [one.digest for one in before.settings]

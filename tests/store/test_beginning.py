@@ -95,7 +95,7 @@ def test_the_draft_of_a_killed_driver_is_no_obstacle(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "link", killed)
-    monkeypatch.setattr("pathlib.Path.unlink", lambda path, missing_ok=False: None)  # nothing is cleaned up
+    monkeypatch.setattr("pathlib.Path.unlink", lambda path, missing_ok=False: None)  # the driver removes no files
     with pytest.raises(KeyboardInterrupt):
         PLAN.write(tmp_path)
     monkeypatch.undo()

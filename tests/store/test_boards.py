@@ -91,7 +91,7 @@ def test_of_many_that_want_a_lease_one_gets_it(root):
 def test_a_lease_is_held_lost_and_taken_over(root, monkeypatch):
     monkeypatch.setenv("BYROTE_LEASE_SECONDS", "1")
     with held(root, "task", [KEY]) as stopped:
-        stopped._stopped.set()  # as a stopped process would do
+        stopped._stopped.set()  # the lease is no longer renewed, as if the process were stopped
         stopped.check(KEY)
         assert leased(root) == {"task", KEY}
         watch, heir = Watch(root), Leases(root)

@@ -27,7 +27,7 @@ def runs():
 
 @pytest.fixture
 def root(tmp_path, runs):
-    """A store with two of its three runs."""
+    """Make a store that contains two of its three planned runs."""
     root = tmp_path / "store"
     Plan("study", "", {}, (), tuple(Entry(e.key, "part", e.spec(), e.contents) for e in EXPERIMENTS)).write(root)
     for run in runs[:2]:
@@ -128,7 +128,7 @@ def test_a_kill_between_the_names_loses_nothing(root, runs, names, monkeypatch):
 
 
 def test_a_reader_beside_a_writer_sees_one_version(root, runs, tmp_path):
-    """The tables of two and of three runs replace each other in one folder while it is read."""
+    """While a folder is read, its tables are repeatedly replaced: two runs, three runs, two runs, and so on."""
     two = compact(root, tmp_path / "two")
     commit(root, runs[2])
     three = compact(root, tmp_path / "three")

@@ -93,7 +93,7 @@ def test_of_many_that_want_a_lease_one_gets_it(root):
 
     for round_ in range(20):
         if round_ % 2:
-            # one process takes over a dead owner's lease
+            # only one process takes over the lease of a dead owner
             write(root, str(replace(this_process(), started=7)) + "-" + "0" * 12)
         threads = [threading.Thread(target=want) for _ in range(8)]
         for thread in threads:

@@ -338,6 +338,6 @@ def test_tables_that_are_shared_do_not_name_the_home_folder(tmp_path, monkeypatc
     assert spec["data"]["path"] == "~/mine.npz"
     assert str(home) not in shared.runs["contents"][0]
     assert run_key(spec, contents) == experiment.key, "the key of the run does not change"
-    monkeypatch.setenv("HOME", str(home)[:-1])  # a folder whose path is a prefix of the old one
+    monkeypatch.setenv("HOME", str(home)[:-1])  # a folder whose path is a prefix of the old path
     again = byrote.open(byrote.open(tmp_path / "s").compact(tmp_path / "again")).results
     assert str(home) in again.runs["spec"][0]

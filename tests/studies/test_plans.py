@@ -1,4 +1,4 @@
-"""Built-in studies plan the runs that the claims read; these tests read the plans and train nothing."""
+"""Built-in studies plan the runs that the claims need; these tests inspect the plans and train nothing."""
 
 import json
 from functools import cache

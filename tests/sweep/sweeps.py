@@ -45,7 +45,7 @@ def started(path, root, *more):
         text=True,
         env=dict(os.environ, PYTHONPATH=search, OMP_NUM_THREADS="1"),
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # enable SIGINT, which background jobs ignore
     )
 
 

@@ -200,7 +200,7 @@ def ended_nodes():
 @pytest.mark.parametrize("cluster", ["private", "running"])
 def test_ray_itself_works_on_the_bucket_and_writes_no_secret(url, calm, cluster, tmp_path, monkeypatch, ended_nodes):
     pytest.importorskip("ray")
-    folder = tempfile.mkdtemp(prefix="byrote-ray-")  # the path of a socket must be short
+    folder = tempfile.mkdtemp(prefix="byrote-ray-")  # Unix sockets need a short path
     monkeypatch.setenv("TMPDIR", folder)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
     command = [sys.executable, "-m", "byrote", "run", str(MINI), "--import", "toys", "--out", url, "--on", "ray"]
@@ -209,7 +209,7 @@ def test_ray_itself_works_on_the_bucket_and_writes_no_secret(url, calm, cluster,
         monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)
         port = str(free_port())
         head = ["--head", "--port", port, "--ray-client-server-port", str(free_port()), "--include-dashboard", "false"]
-        with monkeypatch.context() as there:  # the node has the credentials, and the driver passes on the rest
+        with monkeypatch.context() as there:  # the node has the credentials; the driver passes on the other variables
             there.delenv("AWS_ENDPOINT_URL")
             there.delenv("AWS_REGION")
             there.setenv("BYROTE_CACHE", cache_of(tmp_path / "there"))

@@ -40,7 +40,7 @@ IMPOSSIBLE = Own(factory=f"{__name__}:impossible")
             64 * 9 * (1 * 64 + 64 * 64)  # layers on 8 x 8, 4 x 4 and 2 x 2 pixels
             + 16 * 9 * (64 * 128 + 128 * 128)
             + 4 * 9 * (128 * 196 + 196 * 196)
-            + 196 * 256  # one pixel is left
+            + 196 * 256  # these layers work on a single pixel
             + 256 * 10,
         ),
         (PERCEPTRON, (1, 2, 2), 3, 4 * 8 + 8 * 3),

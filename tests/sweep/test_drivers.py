@@ -156,7 +156,7 @@ def test_a_driver_that_is_stopped_past_its_lease_has_lost_its_run_when_it_wakes(
         assert files(root) == files(whole.root)
     finally:
         os.kill(stopped.pid, signal.SIGCONT)
-    out, error = stopped.communicate(timeout=300)  # the work of the stopped driver is discarded
+    out, error = stopped.communicate(timeout=300)  # the stopped driver continues, and its work is discarded
     assert (stopped.returncode, out.splitlines()[-1]) == (0, "done 2"), error
     assert stamps == {key: (root / key / "manifest.json").stat().st_mtime_ns for key in committed(root)}
     assert nothing_left(root)

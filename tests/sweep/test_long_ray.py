@@ -43,7 +43,7 @@ def test_ray_on_one_node_gives_the_same_bits_and_survives_a_killed_worker(forty,
 
 
 def listening(pids):
-    """The addresses at which these processes listen."""
+    """Return the addresses at which these processes listen."""
     sockets = set()
     for pid in pids:
         with suppress(OSError):

@@ -20,7 +20,7 @@ __all__ = ["FullSolution", "full_problem"]
 
 @dataclass(frozen=True)
 class FullSolution:
-    """SLSQP's solution of the paper's problem: u_1, u_2 in R^M, r, the risk, the largest constraint violation."""
+    """The solution found by SLSQP: u_1 and u_2 in R^M, r, the risk, and the largest constraint violation."""
 
     features: Array
     r: float
@@ -131,7 +131,7 @@ class _Full:
         return np.eye(2, self.width)[::-1]
 
     def clean(self, r: float) -> tuple[float, float]:
-        """F(r) and its slope."""
+        """Return F(r), the loss of clean samples, and its slope."""
         Z, weights = self.nodes
         q = self.scale * self.distance
         w = self.gap + q * r * Z

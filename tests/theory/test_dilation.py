@@ -14,7 +14,7 @@ from theory.full_problem import full_problem
 
 
 def test_the_examples_of_theorem_4_3():
-    # at half of the bound that Assumption 4.2.3 puts on eta (.00599); the printed eta of .003 is this half, rounded
+    # eta is half of its bound in Assumption 4.2.3 (.00599); the paper prints this half rounded to .003
     for law, ce, ls in (("circle", 0.009008, 0.006045), ("two-point", 0.008925, 0.006011)):
         at = {"eta": 0.5 * 5.99e-3, "law": law}
         assert theory.dilation(alpha=0.0, **at).dilation == pytest.approx(ce, abs=5e-7)
@@ -324,6 +324,7 @@ def test_vanishing_penalties_are_certified_or_not_converged():
     smoothed = theory.dilation(alpha=0.1, lambda_h=[1e-50, 1e-100, 1e-300, 1e-307])
     assert smoothed.converged.all()
     assert (smoothed.optimality_gap < 1e-15).all()
-    entropy = theory.dilation(alpha=0.0, lambda_h=[1e-3, 1e-100, 1e-300])  # the tails of the law are not resolved
+    # without smoothing, the quadrature does not resolve the tails of the law
+    entropy = theory.dilation(alpha=0.0, lambda_h=[1e-3, 1e-100, 1e-300])
     assert entropy.converged.tolist() == [True, False, False]
     assert entropy.residual[0] < 1e-9 < entropy.residual[1:].min()

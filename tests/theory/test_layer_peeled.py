@@ -163,7 +163,7 @@ def test_with_a_bias_two_classes_have_a_curve_of_minimizers():
     assert [theory.is_nc_configuration(W, H).holds for W, H, _ in curve] == [k == 4 for k in range(9)]
     assert np.abs(curve[0][1][0]).max() == 0
     assert np.abs(curve[-1][1][1]).max() == 0
-    W, H, b = curve[0]  # with any penalty on the bias, the ends of the curve have a higher value
+    W, H, b = curve[0]  # with any penalty on the bias, the objective is higher at the ends of the curve
     assert abs(b[0]) > 0.1
     free = theory.solve_free(2, 0.1, 0.005, 0.005, bias=True, restarts=6)
     assert free.value == pytest.approx(solved.value, rel=1e-12)

@@ -114,7 +114,7 @@ def test_the_pretended_device_refuses_what_a_real_one_would():
 
 @pytest.mark.parametrize("chosen", ["tf32", "ieee"])
 def test_float32_is_float32_while_runs_train(chosen):
-    """By default cuDNN computes convolutions of float32 images in TF32."""
+    """cuDNN computes float32 convolutions in TF32 by default; training must switch this off."""
     cudnn, seen = torch.backends.cudnn, []
     if not hasattr(cudnn, "conv"):
         pytest.skip("this version of torch lacks torch.backends.cudnn.conv")

@@ -112,7 +112,7 @@ def test_straight_or_root() -> None:
 
 
 def test_slope_ratio_is_right_too_low_and_too_high() -> None:
-    """For equal slopes the interval contains 1; for half or double it lies on the correct side of 1."""
+    """For equal slopes the interval of the ratio contains 1; for half or double, it is on the correct side of 1."""
     ce, equal = simulated(0.5), simulated(0.5, rng_seed=1)
     ratio = slope_ratio(equal[:3], ce[:3])
     assert ratio.low < 1 < ratio.high

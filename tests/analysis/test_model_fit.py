@@ -172,7 +172,7 @@ def test_without_predictions_slopes_and_parameters_are_the_same():
 
 def test_a_slope_ratio_uses_the_eta_and_seeds_that_both_have():
     columns = _runs(slopes={"MSE": 2.0})
-    # CE bends beyond the largest eta of MSE, so CE's line over all eta is steeper; over the shared eta it is not
+    # CE bends beyond the largest eta of MSE, so CE's line is steeper over all eta than over the eta shared with MSE
     rows = [row for row in zip(*columns, strict=True) if row[0] != "MSE" or (row[1] < 0.2 and row[5] < 3)]
     rows = [
         (*row[:3], row[3] * (3 if row[0] == "CE" and (row[1] == 0.2 or row[5] > 2) else 1), *row[4:]) for row in rows

@@ -72,7 +72,7 @@ def test_false_words_are_rare_and_true_ones_are_not() -> None:
     for region in simulation.REGIONS:
         rates = simulation.false_rates(setting, region, noise)
         assert max(rates.values()) < 0.05
-        assert min(rates["fails"], rates["holds"], rates["names"]) > 0.002  # errors are expected at the threshold
+        assert min(rates["fails"], rates["holds"], rates["names"]) > 0.002  # some false words do occur
     assert simulation.power(setting, "one-sided", noise, 4.0)["fails"] > 0.99
     ten = simulation.Setting(6, "10", 0.0, "equal", "normal")
     assert (

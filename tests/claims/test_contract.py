@@ -204,7 +204,7 @@ EVERY_SETTING = {"B7"}  # B7 is an identity, which must hold in every setting
 @pytest.mark.parametrize("what", sorted(BESIDE))
 @pytest.mark.parametrize("id", sorted(set(IDS) - EVERY_SETTING - {"C3"}))
 def test_a_setting_beside_the_plain_runs_leaves_their_word_alone(id: str, what: str) -> None:
-    """Adding as many runs with a different spec, on which the claim fails, does not change the verdict."""
+    """Adding an equal number of runs with a different spec, on which the claim fails, does not change the verdict."""
     own, other = (table(id, word).results for word in ("holds", "fails"))
     base = {"another file": {"data.path": "1e" * 32}, "another own network": {"network.kind": "own"}}.get(what, {})
     plain = changed(own, base, "")

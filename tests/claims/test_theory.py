@@ -1,4 +1,4 @@
-"""Claims A1, A9 and B8 get the right verdict for correct and for wrong theory, and are ordinary claims otherwise."""
+"""Claims A1, A9 and B8 get the right verdict for correct and for wrong theory, and behave like other claims."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def gradients(module, x, y):
 
 
 def exact(stacked, x, y, s):
-    """Compute run s in float64, with operands rounded to bfloat16; returns its logits and gradients."""
+    """Compute run s in float64, with operands rounded to bfloat16; return its logits and gradients."""
 
     def rounded(v):
         return v + (v.detach().to(torch.bfloat16).double() - v.detach())

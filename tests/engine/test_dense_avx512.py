@@ -14,8 +14,8 @@ from .stacks import stack_of
 
 pytestmark = pytest.mark.skipif(kernels() is None or not kernels().vectors, reason="no vector units on this machine")
 
-# inputs, width, outputs of the last block, samples: near the sizes of panels (32), heights (8), depths (256) and groups
-# (128)
+# inputs, width, outputs of the last block, samples: just below and above the kernel's block sizes, which are panels of
+# 32, heights of 8, depths of 256 and groups of 128
 SIZES = [(1, 1, 1, 2), (5, 33, 2, 7), (32, 32, 32, 8), (45, 37, 3, 131), (600, 40, 70, 33), (300, 290, 5, 16)]
 sizes = st.tuples(*(st.integers(least, most) for least, most in ((1, 70), (1, 70), (1, 40), (2, 40))))
 
@@ -46,7 +46,7 @@ def passed(stack, x, target, index=None):
 
 
 def compare(inputs, width, outputs, rows):
-    """Compare both on random numbers; the error of the plain float32 stack sets the tolerance."""
+    """Compare with the plain stack on random numbers; the error of the plain float32 stack sets the tolerance."""
     x, target = numbers(2, rows, inputs, seed=rows), numbers(2, rows, outputs, seed=rows + 1)
     stack = features(inputs, width, outputs)
     assert stack.way() == "vectors"

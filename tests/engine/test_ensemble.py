@@ -19,7 +19,7 @@ def generators(runs):
 
 
 def step(module, x, y, lr=0.1):
-    """Take one step of gradient descent per run on the summed cross-entropy; returns logits and gradients."""
+    """Take one step of gradient descent per run on the summed cross-entropy; return logits and gradients."""
     module.zero_grad()
     logits = module(x)
     F.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="sum").div(x.shape[-2]).backward()

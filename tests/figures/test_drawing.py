@@ -54,7 +54,7 @@ def test_no_dataset_is_larger_than_vega_lite_charts_should_carry(drawn):
 
 
 def scales(node, channel):
-    """Find every scale of one channel in a specification, as a mapping from domain to range."""
+    """Yield every scale of losses in this channel (color or shape) of a Vega specification, as a dictionary."""
     if isinstance(node, dict):
         one = node.get("encoding", {}).get(channel, {})
         if one.get("field") == "loss" and "scale" in one:

@@ -145,7 +145,7 @@ def test_look_alike_noise_one_sample_at_a_time(rate: float) -> None:
 
 
 def test_look_alikes_always_move_and_others_never() -> None:
-    """At rate .2, the labels of the most similar tenth always move; the labels of the lowest seven tenths never do."""
+    """At rate .2, the tenth of samples that most resemble another class always move, the lowest seven tenths never."""
     labels, features = samples(3, 200)
     s = torch.tensor(slow_resemblance(features.flatten(1).double().numpy(), labels.tolist())[0])
     order = s.argsort(descending=True)

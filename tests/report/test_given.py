@@ -73,7 +73,7 @@ seed = [0, 1]
 
 
 class Words(HTMLParser):
-    """Collects the words that a reader sees: text, titles and labels, but no scripts and no untested claims."""
+    """Collects the words that a reader sees: text, titles and labels, without scripts and untested claims."""
 
     def __init__(self, page):
         super().__init__()

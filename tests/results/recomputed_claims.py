@@ -158,7 +158,7 @@ def atanh_of_ranks(runs):
 
 
 def varies(values, conditions, counting):
-    """Whether variance within conditions is at most half of the total, and the total twice that of counting."""
+    """Whether variance within conditions is at most half of the total, which is at least twice that of counting."""
     squares = 0.0
     for condition in set(conditions):
         own = [value for value, other in zip(values, conditions, strict=True) if other == condition]

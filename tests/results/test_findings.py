@@ -1,8 +1,8 @@
 """docs/findings.md: every finding has a number, and every number is in the committed table that its paragraph names.
 
-A paragraph ends with `(Source: STORE, CLAIM, CLAIM; STORE, CLAIM)` or `(Source: results/FILE)`. STORE is a folder of
-results/small or results, and `NAME medium` one of results/medium; its verdicts.json must judge each CLAIM. A finding is
-the text under a `###` heading.
+A paragraph ends with `(Source: STORE, CLAIM, CLAIM; STORE, CLAIM)` or `(Source: results/FILE)`. STORE is the name of a
+folder in results/small or results, or `NAME medium` for the folder NAME in results/medium. The folder's verdicts.json
+must have a verdict on each CLAIM. A finding is the text under a `###` heading.
 """
 
 import csv

@@ -202,7 +202,7 @@ def test_a_whole_run_stays_and_a_damaged_one_is_replaced(tmp_path, run, monkeypa
 
 
 def test_a_run_that_must_not_be_committed_is_not(tmp_path, run):
-    """`permit` is called before anything is written, and again just before the run is moved to its final place."""
+    """`permit` is called before any file is written, and again just before the run is moved to its final place."""
     for refused_at in (1, 2):
         calls = iter(range(1, 10))
 

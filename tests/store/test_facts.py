@@ -1,4 +1,4 @@
-"""No command accepts facts of a run that were altered along with all checksums, or loads torch needlessly."""
+"""No command accepts facts of a run that were altered along with all checksums, and none loads torch needlessly."""
 
 import json
 import subprocess

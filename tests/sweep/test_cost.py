@@ -58,7 +58,7 @@ def test_any_network_is_counted_and_the_global_generator_stays():
         widths: list[int] = []  # a list is not hashable
 
         def assemble(self, input_shape, num_outputs):
-            torch.rand(3)  # a user's own network may do this
+            torch.rand(3)  # a user's own network may draw random numbers
             return super().assemble(input_shape, num_outputs)
 
     before = torch.random.get_rng_state()

@@ -1,4 +1,4 @@
-"""Every executor takes tasks, yields events, gives the same bits, and does nothing after a stop; Ray's options."""
+"""Every executor runs tasks, reports events, gives the same bits, and does nothing after a stop; options for Ray."""
 
 import os
 import signal

@@ -60,7 +60,7 @@ def test_a_run_is_the_same_alone_and_in_any_cohort(device):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_all_runs_at_once_train_as_one_by_one(precision, monkeypatch):
-    """If the CPU trains all runs at once, as an accelerator does, every state stays close to run-by-run training."""
+    """If the CPU trains all runs at once, as an accelerator does, states stay close to those of run-by-run training."""
     chosen = [e.replace(training=e.training.replace(precision=precision)) for e in MIXED]
     results = []
     for batched in (False, True):

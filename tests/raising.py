@@ -30,7 +30,7 @@ class Built(MLP):
     """A network that raises when it is built."""
 
     def create(self, input_shape, num_outputs, generator):
-        raise LookupError("in the network's making")
+        raise LookupError("in the network's constructor")
 
 
 class Forward(nn.Module):

@@ -9,8 +9,8 @@ from .emulated import tiles
 
 # Ways to compute bfloat16 products. "plain" uses only torch's operators. "tiles" computes a chain in one call on tile
 # units. "vectors" and "pairs" compute a chain in one call on vector units, with rounded float32 numbers or with pairs
-# of bfloat16 numbers. "narrow" and "rounded" use torch's products, with bfloat16 or rounded float32 numbers, and compiled
-# passes between them.
+# of bfloat16 numbers. "narrow" and "rounded" use torch's products, with bfloat16 or rounded float32 numbers, and
+# compiled passes between them.
 WAYS = ["plain", "tiles", "vectors", "pairs", "narrow", "rounded"]
 UNITS = {"tiles": "matrix", "pairs": "pairs", "narrow": "matrix"}
 

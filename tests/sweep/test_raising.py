@@ -14,7 +14,7 @@ MINI = Path(__file__).with_name("mini.toml")
 PARTS = {
     "in the noise law": {"noise": {"kind": "raising:Law"}},
     "in the rate of the law": {"noise": {"kind": "raising:RatelessLaw"}},
-    "in the network's making": {"network": {"kind": "raising:Built"}},
+    "in the network's constructor": {"network": {"kind": "raising:Built"}},
     "in the forward pass": {"network": {"kind": "own", "factory": "raising:module"}},
     "in the factory": {"network": {"kind": "own", "factory": "raising:factory"}},
     "in the schedule": {"training.schedule": {"kind": "raising:Late"}},

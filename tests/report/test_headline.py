@@ -12,7 +12,7 @@ from report.made_verdicts import verdict
 
 
 def sentences(table, **columns):
-    """The sentences at the top that are computed for a table with some columns replaced."""
+    """Compute the sentences at the top of the page for a table with some columns replaced."""
     for name, values in columns.items():
         table = table.with_column(name, values)
     return heads.headline(made.analysis(table), [])
@@ -60,7 +60,7 @@ def test_the_rank_correlation_is_spearmans_with_an_interval_over_seeds(table):
     assert float(rows_found[2]) < rho < float(rows_found[3]) <= 1
     assert int(rows_found[4]) == len(last)
     one = sentences(table.where(seed=0))[1]
-    assert re.search(r"class distance: [\d.]+ over \d+ runs", one), "one seed has no interval"
+    assert re.search(r"class distance: [\d.]+ over \d+ runs", one), "with one seed the sentence shows no interval"
 
 
 def test_the_third_sentence_counts_verdicts():

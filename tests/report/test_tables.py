@@ -1,4 +1,4 @@
-"""The page's tables: resistance, parts, limits, and where the runs were made."""
+"""The tables on the page: resistance to noise, parts of the study, limitations, and where the runs were made."""
 
 import numpy as np
 from figures import made

@@ -154,8 +154,8 @@ def memorization(
         redrawn: (n,) bool, the samples whose label was redrawn (`Noise.redrawn`); None if the noise redraws no label.
 
     Returns: a `Memorization`, in units of the features; relative readings are in units of D. If the class means
-        coincide up to rounding, D counts as 0 and the relative readings are NaN. Readings are also NaN if a true class has no
-        test mean.
+        coincide up to rounding, D counts as 0 and the relative readings are NaN. All readings that need the test mean
+        of a class without one are NaN, too.
 
     NaN and infinite features make the readings that depend on them NaN.
 

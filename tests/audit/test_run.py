@@ -84,7 +84,7 @@ def test_checks_settle_an_audit(audited):
     assert settled.rate.low <= wrong.mean() <= settled.rate.high
     assert settled.twice == 15
     other = audit_samples(*world(seed=1)[:2], NAMES, epochs=1)
-    with pytest.raises(ValueError, match="for other labels"):
+    with pytest.raises(ValueError, match="for different labels"):
         other.settle(plan, [])
 
 

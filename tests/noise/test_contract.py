@@ -110,7 +110,7 @@ def test_the_transition_is_a_stochastic_matrix(case: Case) -> None:
 @pytest.mark.parametrize("case", OTHERS)
 def test_a_law_that_is_no_matrix_says_so(case: Case) -> None:
     n, noise = case
-    with pytest.raises(ValueError, match="has no transition matrix, since its flips depend on more"):
+    with pytest.raises(ValueError, match="has no transition matrix, because its flips depend on more"):
         noise.transition(n)
 
 

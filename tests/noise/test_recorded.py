@@ -259,7 +259,7 @@ def test_recorded_refuses_other_data(path: Path) -> None:
     with pytest.raises(ValueError, match=r"no label for 2 of 4 samples, such as id 8"):
         noise.corrupt(TRUE, 3, torch.Generator(), ids=torch.tensor([7, 8, 2000000000, 0]))
     with pytest.raises(
-        ValueError, match=r"made for other data: the true labels of 2 of 4 samples differ, such as id 7"
+        ValueError, match=r"made for different data: the true labels of 2 of 4 samples differ, such as id 7"
     ):
         noise.corrupt(torch.tensor([1, 1, 2, 0]), 3, torch.Generator(), ids=IDS)
     with pytest.raises(ValueError, match=r"observed labels in .* must lie in 0..1, got 2"):

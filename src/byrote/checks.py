@@ -85,9 +85,9 @@ def _range_hint(name: str, low: int, high: int, num_classes: int) -> str:
     if name == "index":
         return ""
     if low >= 1 and high == num_classes:
-        return f": labels count from 0, but these run from {low} to {high}; subtract 1"
+        return f": labels must start at 0, but these run from {low} to {high}; subtract 1"
     if low == -1 and high == 1 and num_classes == 2:
-        return ": labels count from 0, but these are -1 and 1; add 1 and halve them"
+        return ": labels must start at 0, but these are -1 and 1; add 1 and halve them"
     if low < 0:
         return ": a negative label marks a sample without a class; leave those samples out"
     return ""

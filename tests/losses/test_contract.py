@@ -276,7 +276,7 @@ def test_bad_input_gets_one_sentence(loss: Loss, N: int) -> None:
     for bad, hint in ((y[:, None], "without the last axis"), (torch.eye(N, dtype=torch.int64)[y], "argmax")):
         with pytest.raises(ValueError, match=hint):
             criterion(z, bad)
-    with pytest.raises(ValueError, match="labels count from 0, but these run from 1"):
+    with pytest.raises(ValueError, match="labels must start at 0, but these run from 1"):
         criterion(z, y + 1)
     with pytest.raises(TypeError, match=r"must be a torch\.Tensor, got a ndarray"):
         criterion(z.numpy(), y)

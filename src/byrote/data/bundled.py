@@ -49,7 +49,7 @@ def decode(split: Split) -> Raw:
 
 
 def suffices(split: Split, classes: tuple[int, ...] | None, counts: int | tuple[int, ...] | None) -> bool:
-    """Whether the first `counts` samples of these classes (None: all of them) are embedded."""
+    """Whether the first `counts` samples of these classes (None: all samples) are embedded."""
     if counts is None:
         return False
     chosen = tuple(range(10)) if classes is None else classes
@@ -58,10 +58,11 @@ def suffices(split: Split, classes: tuple[int, ...] | None, counts: int | tuple[
 
 
 class FashionMNISTSubset(Dataset):
-    """The part of Fashion-MNIST that is inside the package: 10,000 training and 3,600 test images of 1x28x28.
+    """The subset of Fashion-MNIST that comes with the package: 10,000 training and 3,600 test images of 1x28x28.
 
-    It holds the first 1,000 training images of each class, the first 1,000 test images of classes 0 and 1, and the
-    first 200 of the others. It has a `kind` of its own, so that a result never depends on what is installed.
+    It contains the first 1,000 training images of each class, the first 1,000 test images of classes 0 and 1, and the
+    first 200 test images of each other class. It has its own `kind`, so that a spec means the same samples whether or
+    not the full data set is installed.
 
     Example:
         >>> FashionMNISTSubset().load()

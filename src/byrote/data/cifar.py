@@ -206,7 +206,7 @@ def human_labels(name: str = "worst") -> "np.ndarray[Any, Any]":
 
     Args:
         name: "aggre" (majority of three, 9.0% wrong), "random1", "random2", "random3" (one person each, 17.2%,
-            18.1%, 17.6%) or "worst" (a wrong label among the three, if there is one, 40.2%).
+            18.1%, 17.6%) or "worst" (one of the three labels, a wrong one if there is any; 40.2%).
 
     Returns:
         int64 (50000,): at each position, the label of the sample with that id.

@@ -31,13 +31,14 @@ class Content(NamedTuple):
 
 
 class Own(Dataset, abstract=True):
-    """Base of the user's own data; mean and deviation are taken per channel from its own training split.
+    """Base of the user's own data sets; the mean and deviation of each channel come from the data set's own training
+    split.
 
     Args:
         path: the file or folder. It is taken literally, without patterns such as `*`.
-        sha256: the required value of `content()`, as part of the description; empty: no check.
+        sha256: the value that `content()` must have, as part of the description; empty: no check.
         labels: whether the labels are "known" to be true or only "given". With "given", claims, figures and columns of
-            `store.history()` do not use true labels; they report how far predictions agree with the given labels.
+            `store.history()` do not use true labels; they report how closely predictions agree with the given labels.
     """
 
     path: str = Field(min_length=1, kw_only=True)
@@ -64,7 +65,7 @@ class Own(Dataset, abstract=True):
         """Sixty-four hexadecimal digits that identify the content, wherever it is stored.
 
         For one file it is the SHA-256 of its bytes. For several it is the SHA-256 over the path (relative to the
-        folder) and the SHA-256 of each file that is read, sorted by path; files that are left out do not count.
+        folder) and the SHA-256 of each file that is read, sorted by path; files that are left out do not enter it.
 
         Raises:
             FileNotFoundError, ValueError: a file is not there or cannot be read.
@@ -170,8 +171,8 @@ def _check_classes(present: "np.ndarray[Any, Any]", names: tuple[str, ...], wher
     if low == 1 and high == count:
         chosen = f"classes=tuple(range(1, {count + 1}))"
         raise ValueError(
-            f"{where} has no sample of class 0: labels count from 0, but these run from 1 to {count}; give {chosen}, "
-            "which numbers them from 0, or subtract 1 from the labels"
+            f"{where} has no sample of class 0: labels must start at 0, but these run from 1 to {count}; give "
+            f"{chosen}, which numbers them from 0, or subtract 1 from the labels"
         )
     if high != count - 1:
         gap = int(np.flatnonzero(present != np.arange(count))[0])
@@ -182,7 +183,7 @@ def _check_classes(present: "np.ndarray[Any, Any]", names: tuple[str, ...], wher
 
 
 def held_out(raw: Raw) -> tuple[Raw, Raw]:
-    """Training and test samples: every fifth of each class is held out."""
+    """Training and test samples, where every fifth sample of each class is held out for the test."""
     test = np.zeros(len(raw.labels), dtype=bool)
     for c in np.unique(raw.labels):
         test[np.flatnonzero(raw.labels == c)[4::5]] = True

@@ -20,12 +20,12 @@ __all__ = ["Table"]
 class Table(Own):
     """A CSV or Parquet table with one row per sample, one label column, and columns of features or of image paths.
 
-    A CSV file has a header. Columns of texts, columns without any value, and columns that number the rows (such as the
+    A CSV file has a header. Columns of text, columns without any value, and columns that number the rows (such as the
     index that pandas writes) are not features; they are left out, logged, and returned by `notes()`. A column in which
     only some cells are numbers is refused.
 
     Args:
-        label_column: the column with the label, integers or texts (numbered alphabetically).
+        label_column: the column with the labels: integers, or strings that are numbered alphabetically.
         features: the columns to use, in order; empty takes all columns of numbers or of true and false (1 and 0).
         shape: (C, H, W) of a row's features; None takes dx1x1, and each feature is scaled separately.
         split_column: a column of "train" and "test" (rows with "val" are left out, or are the test split if no row has

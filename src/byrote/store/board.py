@@ -1,4 +1,5 @@
-"""Where leases are kept: small files that are created in one step by one process, touched, read and removed.
+"""A board keeps the leases of a store: small files that are created in one step by one process, touched, read and
+removed.
 
 A lease called NAME has generations 1, 2, ..., each of them a file in `.running/NAME.lease/`, so that the cost of
 reading one lease does not depend on the number of leases. A board is in a folder or in a bucket; `byrote.store.leases`
@@ -40,7 +41,7 @@ class Note:
 
 
 class Board(Protocol):
-    """Files by name and generation."""
+    """The files of leases, by name and generation."""
 
     def generations(self, name: str) -> list[int]:
         """The existing generations, sorted."""
@@ -62,7 +63,7 @@ class Board(Protocol):
         """Set the time of a file that this process created to now; a removed file is not created again."""
 
     def delete(self, name: str, generation: int) -> None:
-        """Remove a file; it is no error if the file is gone."""
+        """Remove a file; a file that is gone is not an error."""
 
     def clock(self) -> float:
         """The time by the board's own clock, in seconds since 1970."""
@@ -145,7 +146,7 @@ class _BucketBoard:
     """A board in a bucket: a conditional put creates an object, and a touch replaces the version written last."""
 
     bucket: Bucket
-    mine: dict[str, tuple[str, str]] = field(default_factory=dict)  # by object: its version and text
+    mine: dict[str, tuple[str, str]] = field(default_factory=dict)  # the version and text of each object
 
     def _object(self, name: str, generation: int) -> str:
         return f".running/{name}{_SUFFIX}/{generation}"

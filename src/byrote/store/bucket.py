@@ -20,7 +20,7 @@ from typing import Any
 __all__ = ["Bucket", "ObjectVersion", "adopt_settings", "endpoint", "public_settings"]
 
 _TIMEOUT, _RETRIES = "60s", 6
-_UNSIGNED = ("Missing AccessKeyId", "Missing SecretAccessKey", "/latest/api/token")  # the last: for a machine's role
+_UNSIGNED = ("Missing AccessKeyId", "Missing SecretAccessKey", "/latest/api/token")  # the last: of a machine's role
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _PUBLIC = (_ENDPOINTS, ("AWS_REGION", "AWS_DEFAULT_REGION"))  # grouped by what they set; none is secret
 
@@ -78,7 +78,7 @@ class Bucket:
         return self._put(name, data, "create")
 
     def replace(self, name: str, data: bytes, tag: str) -> str | None:
-        """Overwrite the version `tag`; returns the new version, None if the object has another version now or is
+        """Overwrite the version `tag`; returns the new version, None if the object has a different version now or is
         gone."""
         return self._put(name, data, {"e_tag": tag})
 
@@ -119,7 +119,7 @@ class Bucket:
             return {str(one["path"]): _version_of(one) for some in listed for one in some}
 
     def delete(self, name: str) -> None:
-        """Remove an object; it is no error if the object is gone."""
+        """Remove an object; an object that is gone is not an error."""
         try:
             with self._asking(name):
                 self._obstore.delete(self._store, name)

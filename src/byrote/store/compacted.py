@@ -1,8 +1,8 @@
-"""Compacted tables: `table.parquet`, `runs.parquet`, `features.parquet` and, with their checksums, `about.json`.
+"""Compacted tables: `table.parquet`, `runs.parquet`, `features.parquet`, and `about.json`, which has their checksums.
 
-The four files are complete before the first of them gets its name, and `about.json` gets its name last. A reader that
-meets files of two versions waits until both belong to one version. After a kill between the names, `byrote compact`
-writes the tables again from the folders of the runs.
+All four files are written under temporary names before the first of them is renamed; `about.json` is renamed last. A
+reader that finds files of two versions waits until all files belong to one version. If a process is killed between two
+renames, `byrote compact` writes the tables again from the folders of the runs.
 """
 
 import json
@@ -38,7 +38,7 @@ Stamp = tuple[int, ...]
 T = TypeVar("T")
 
 _TABLE, _RUNS, _FEATURES, _ABOUT = "table.parquet", "runs.parquet", "features.parquet", "about.json"
-_PAUSE, _TIMES = 0.3, 20  # seconds after which a reader looks again whether files change, and how often it does
+_PAUSE, _TIMES = 0.3, 20  # seconds until a reader tries again while files change, and the number of its attempts
 
 
 class CompactedError(ValueError):
@@ -68,7 +68,8 @@ class Compacted:
         return [[self.folder / _FEATURES]]
 
     def features(self) -> list[Table]:
-        """The features as a list of one table, whose columns are read when they are first used, or of none."""
+        """The features as a list with one table, whose columns are read on first use; empty if there are no
+        features."""
         if _FEATURES not in self.about["files"]:
             return []
         return [_settled(self.folder, lambda: _lazy(self.folder, _FEATURES, self.about))]
@@ -90,7 +91,7 @@ def read_compacted(folder: Path, facts: Facts) -> Compacted:
 
 
 def _settled(folder: Path, read: Callable[[], T]) -> T:
-    """Read the tables; after an error read them again while another process gives new files their names."""
+    """Read the tables; after an error, read them again as long as another process is replacing files."""
     for _ in range(_TIMES):
         before = _stamps(folder)
         try:
@@ -125,7 +126,7 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _lazy(folder: Path, name: str, about: Mapping[str, Any]) -> Table:
-    """A checked table whose columns are read later, if the file still has the checked content then."""
+    """A checked table whose columns are read on first use, after a check that the file still has the same content."""
     stamp = _stamp(folder / name)
     _verify(folder, name, about)
     return lazy_table(folder / name, partial(_check_unchanged, folder, name, about, stamp))
@@ -189,10 +190,10 @@ def keys_of_damaged(folder: Path) -> set[str] | None:
 
 
 def write_compacted(folder: Path, runs: Table, history: Table, features: Parts, about: Mapping[str, Any]) -> list[Path]:
-    """Write the tables and `about.json`, all of them complete before the first gets its name.
+    """Write the tables and `about.json`, all under temporary names before the first file is renamed.
 
     Returns:
-        The files in the order in which they got their names.
+        The files in the order in which they were renamed.
 
     Raises:
         byrote.files.WriteError: the disk is full or read-only.
@@ -200,7 +201,7 @@ def write_compacted(folder: Path, runs: Table, history: Table, features: Parts, 
     folder.mkdir(parents=True, exist_ok=True)
     metadata, checksums = {"format": str(FORMAT), "study": str(about["study"])}, {}
     with ExitStack() as drafts:
-        about_draft = drafts.enter_context(atomic(folder / _ABOUT))  # what is entered first gets its name last
+        about_draft = drafts.enter_context(atomic(folder / _ABOUT))  # entered first, so renamed last
         for name, table in {_RUNS: runs, _TABLE: history}.items():
             if len(table):
                 draft = drafts.enter_context(atomic(folder / name))

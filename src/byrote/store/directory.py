@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PLAN", "StoreLostError", "commit", "is_committed", "place_run", "present_plan"]
 
 PLAN = "plan.json"
-_TIMES_TRIED = 3  # attempts to write a run whose draft is removed meanwhile
+_TIMES_TRIED = 3  # attempts to write a run if another process removes its draft
 
 
 class StoreLostError(OSError):
@@ -67,7 +67,8 @@ def is_committed(root: Path, key: str) -> bool:
 def place_run(root: Path, key: str, folder: Path) -> bool:
     """Move a finished draft to its place in the store; False if an undamaged run is there already, which then stays.
 
-    A run whose manifest has other facts than the draft counts as damaged, because facts depend on the spec alone.
+    If the manifest of the present run has different facts from the draft, that run counts as damaged, because facts
+    depend on the spec alone.
     """
     facts = read_sealed(folder / MANIFEST)[0]["facts"]
 

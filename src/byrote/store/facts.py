@@ -1,8 +1,9 @@
-"""Whether the facts of stored runs agree with their specs, which a checksum cannot show.
+"""Check the facts in stored manifests (such as the effective noise rate) against the specs of their runs.
 
-The facts depend only on the loss, the data set, the noise and the start of a run. So they are computed once for each
-combination of these and kept in byrote's cache folder, outside of every store. `byrote run` computes the facts of its
-whole plan; a reader that finds facts missing there loads torch and computes them.
+A checksum cannot show whether facts fit a spec. They depend only on the loss, the data set, the noise and the start of
+a run. So they are computed once for each combination of these and kept in byrote's cache folder, outside of every
+store. `byrote run` computes the facts of its whole plan; a reader that finds facts missing there loads torch and
+computes them.
 """
 
 import hashlib

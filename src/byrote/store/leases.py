@@ -67,8 +67,8 @@ class _File:
 
     @property
     def is_free(self) -> bool:
-        """Whether its owner is known to be gone. A lease that cannot be read, as while it is written, counts as
-        held."""
+        """Whether its owner is known to be gone. A lease that cannot be read, for example because it is being written,
+        counts as held."""
         process = owner_of(self.owner)
         return self.owner == _FREE or (process is not None and process.alive is False)
 

@@ -68,7 +68,7 @@ def note_run(root: Path, keys: Iterable[str], text: str) -> None:
 
 
 def _append(path: Path, text: str) -> None:
-    with suppress(OSError):  # a full disk shows when results are written; a lost store is not made again
+    with suppress(OSError):  # results will show a full disk; a lost store is not recreated
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(file, text.encode())

@@ -1,7 +1,7 @@
 """A store in a bucket, `s3://bucket/prefix`, has a local copy that is kept equal to it.
 
 All parts of byrote work on folders. So a store in a bucket is copied to byrote's cache folder, and only this module
-handles the differences:
+handles what differs in the bucket:
 
 | in the bucket | what |
 |---|---|

@@ -43,9 +43,10 @@ class Collection:
 
     Args:
         name: its name in the cache and in `byrote data get`.
-        title, license, size: texts for the user (size is what a download transfers).
+        title, license, size: strings shown to the user (`size` is the size of the download).
         parts: canonical file name -> "md5:..." or "sha256:..." of the decoded content.
-        find: function (folder, part) -> decoded content, from any layout it recognizes; None if the part is not there.
+        find: a function (folder, part) that returns the decoded content of the part from any folder layout that it
+            recognizes, or None if the part is not there.
         system: folders into which a system package puts the files.
         remotes: sources on the network, in the order they are tried.
         note: what to do by hand if every source fails.

@@ -16,7 +16,7 @@ _NUMBERING = frozenset(
 )
 _GROUPED = r"[-+]?[0-9]{1,3}([,. ''][0-9]{3})+([.,][0-9]+)?|[-+]?[0-9]+,[0-9]+"  # 1,234 or 1.234,5 or 1,5
 _MONEY = r"[-+]?[$€£¥] ?[0-9][0-9.,]*|[-+]?[0-9][0-9.,]* ?[%$€£¥]"  # 5%, $5 or 5 €
-_MANY = 20  # fewest rows for which a column that counts them is not a coincidence
+_MANY = 20  # rows; in a shorter table, a column that counts the rows may be a coincidence
 
 
 def choose(
@@ -68,7 +68,7 @@ def choose(
 
 
 def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
-    """Fill in a feature column, or return why it cannot be one; a "!" in front means that the table is refused."""
+    """Fill in a feature column, or return why it is not a feature; a reason that starts with "!" refuses the table."""
     held = table.count(name)
     if held.truths == table.rows:
         column[:] = table.truths([name])[:, 0]
@@ -81,21 +81,20 @@ def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
             return "without numbers"
         return (
             f"!column {name!r} has numbers with separators or other signs, the first in row {grouped[0]} "
-            f"({grouped[1]!r}): write plain numbers with a decimal point, or name the other columns in features"
+            f"({grouped[1]!r}): write plain numbers with a decimal point, or list the other columns in features"
         )
     which, count = ("missing", held.missing) if held.missing else ("number", held.other or held.truths)
     row, cell = table.first(name, which)
-    what = "no value" if held.missing else "no finite number"
-    cells = "1 cell holds" if count == 1 else f"{count} cells hold"
+    verb = ("has", "is") if count == 1 else ("have", "are")
+    what = f"{verb[0]} no value" if held.missing else f"{verb[1]} not a finite number"
     return (
-        f"!in column {name!r} {cells} {what} (of {table.rows} cells), the first in row {row} ({cell!r}): fill in the "
-        "numbers, leave those rows out, or name the other columns in features"
+        f"!in column {name!r}, {count} of {table.rows} cells {what}, the first in row {row} ({cell!r}): fill in the "
+        "numbers, leave those rows out, or list the other columns in features"
     )
 
 
 def _numbers_rows(name: str, column: "np.ndarray[Any, Any]", where: str) -> bool:
-    """Whether the name of a column means that it numbers the rows; a column under another name that does so is
-    refused."""
+    """Whether a column is named like an index; a column that numbers the rows under another name is refused."""
     whole = bool((column == np.floor(column)).all())
     if _UNNAMED.fullmatch(name):
         if not whole:

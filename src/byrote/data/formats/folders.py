@@ -123,7 +123,7 @@ def _samples(folder: Path, top: Path, left: _Left) -> list[Path]:
 
 
 def _classes(place: Path, left: _Left) -> dict[str, list[Path]]:
-    """The images of each class by its name, which is that of a folder in `place`."""
+    """The images of each class, by class name; a class has the name of its folder in `place`."""
     folders, rest = _entries(place)
     for path in rest:
         if is_litter(path.name):
@@ -158,7 +158,7 @@ def _split_folders(place: Path) -> dict[str, Path]:
     if "train" not in splits or len(splits) == 1:
         wanted = "train" if "train" not in splits else "test"
         raise ValueError(
-            f"{shown(place)} holds {', '.join(sorted(p.name for p in named))} and no folder {wanted!r}: add it, or "
+            f"{shown(place)} holds {', '.join(sorted(p.name for p in named))} but no folder {wanted!r}: add it, or "
             "give the path of one of them; then every fifth image of each class is held out"
         )
     return splits
@@ -195,14 +195,14 @@ def _refuse_empty(place: Path, images_of: dict[str, list[Path]], where: str) -> 
 
 
 def list_classes(place: Path) -> Listing:
-    """What a folder holds: `<class>/*.png`, or `train/<class>/*.png` beside `test` (or `val`).
+    """List the images of a folder: `<class>/*.png`, or `train/<class>/*.png` beside `test` (or `val`).
 
     Classes are numbered in `class_order`, so that "10" comes after "2". Without `test`, `val` is the test split; with
     `test`, `val` is left out. Images in subfolders of a class count too, and links are followed.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: a class without images, splits beside classes or below them, or a link that leads back.
+        ValueError: a class without images, splits beside classes or below them, or a link back to a folder above it.
     """
     if not is_folder(place):
         if place.exists():

@@ -35,7 +35,7 @@ def read_idx(content: bytes) -> "np.ndarray[Any, Any]":
     """Decode idx bytes of unsigned bytes.
 
     Raises:
-        ValueError: not idx, a different number type, or another number of bytes than the header announces.
+        ValueError: not idx, a different number type, or a number of bytes that contradicts the header.
 
     Example:
         >>> read_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2, 7, 9]))

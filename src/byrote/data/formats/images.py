@@ -1,4 +1,4 @@
-"""Image files, read by Pillow: inspected, checked for their size, then decoded to arrays of the same depth.
+"""Read image files with Pillow: inspect them, check their size, then decode them to arrays of the same depth.
 
 Values of 8 bits stay bytes. Values of 16 bits are divided by 65,535, so that white is 1, as it is for bytes after their
 division by 255. Integers and floats of more bits have no agreed white and are taken as they are. The orientation that a
@@ -62,7 +62,7 @@ def _opened(path: Path) -> Iterator[Any]:
     place = inputs.plain_file(path, "an image")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata, and about sizes, for which our limit is lower
+            warnings.simplefilter("ignore")  # about metadata, or about sizes; our own limit is lower
             # from an open file: given a name, Pillow maps the file and scrambles a TIFF that is stored sideways
             with place.open("rb") as file, pillow.open(file, formats=_FORMATS) as image:
                 yield image
@@ -167,7 +167,7 @@ def _resized(image: Array, side: int, path: Path) -> Array:
 
 
 def _one_depth(paths: list[Path], looks: list[Look]) -> bool:
-    """Whether all images have 8 bits; fractions of white cannot be mixed with numbers that have no white."""
+    """Whether all images have 8 bits; a mixture of fractions of white and plain numbers is refused."""
     numbers = [path for path, seen in zip(paths, looks, strict=True) if seen.depth == "numbers"]
     if numbers and len(numbers) < len(looks):
         other = next(path for path, seen in zip(paths, looks, strict=True) if seen.depth != "numbers")

@@ -1,4 +1,5 @@
-"""The channel axis of stored images: inferred from the shape if that is certain, else an error."""
+"""The channel axis of stored images: inferred from the shape if only one choice is possible; otherwise an error is
+raised."""
 
 from typing import Any, Literal
 

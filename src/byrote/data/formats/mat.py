@@ -19,10 +19,10 @@ def read_mat(content: bytes, limit: int = _LIMIT) -> tuple[Array, Array]:
 
     Args:
         content: the whole file.
-        limit: the most bytes to which it may unpack.
+        limit: the largest size, in bytes, to which the file may unpack.
 
     Raises:
-        ValueError: not such a file, or a file that unpacks to more than `limit` bytes.
+        ValueError: not a file of this kind, or one that unpacks to more than `limit` bytes.
     """
     from scipy import io as matlab
 

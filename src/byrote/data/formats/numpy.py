@@ -42,11 +42,11 @@ def _header(stream: IO[bytes], length: int) -> _Header:
     shape, fortran, dtype = reader(head)
     if dtype.hasobject:
         raise ValueError(
-            f"expected plain numbers or texts, got {dtype} (Python objects are pickles, which are never read): save "
+            f"expected plain numbers or strings, got {dtype} (Python objects are pickles, which are never read): save "
             "it again with .astype(str), or as numbers"
         )
     if dtype.kind not in "biufcSU" or not dtype.itemsize:
-        raise ValueError(f"expected plain numbers or texts, got {dtype}")
+        raise ValueError(f"expected plain numbers or strings, got {dtype}")
     size = dtype.itemsize
     for side in shape:
         if isinstance(side, bool) or side < 0:

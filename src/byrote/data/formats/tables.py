@@ -1,7 +1,7 @@
 """CSV and Parquet tables: every cell is checked before numbers are read.
 
 A CSV file has a header; the character that separates the names in it, outside quotes, also separates the cells. Nothing
-else is guessed: cells are read as texts, and a column holds numbers if every cell in it does.
+else is guessed: cells are read as strings, and a column is numeric if every cell in it is a number.
 """
 
 import json
@@ -31,7 +31,7 @@ class Column(NamedTuple):
     missing: int  # blank, NaN, or a word for a missing value
     numbers: int  # finite numbers
     truths: int  # true or false
-    other: int  # texts, infinities, lists
+    other: int  # strings, infinities, lists
 
 
 class Table:
@@ -65,7 +65,7 @@ class Table:
         if kind.startswith(("VARCHAR", "ENUM")):
             text = f"trim(CAST({cell} AS VARCHAR))"
             truth = f"CASE lower({text}) WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 END"
-            number = f"CASE WHEN NOT contains({text}, '_') THEN try_cast({text} AS DOUBLE) END"  # 1_2 counts as a text
+            number = f"CASE WHEN NOT contains({text}, '_') THEN try_cast({text} AS DOUBLE) END"  # 1_2 is a string
             return f"({cell} IS NULL OR {text} IN ({_MISSING}))", f"({number})", truth
         if kind == "BOOLEAN":
             return f"({cell} IS NULL)", "NULL::DOUBLE", f"CAST({cell} AS DOUBLE)"
@@ -109,7 +109,7 @@ class Table:
         return [row[0] for row in self._ask(f"SELECT {cell} FROM {self._source}")]
 
     def texts(self, rows: Sequence[int], length: int) -> dict[int, dict[str, str]]:
-        """Rows as texts, by row (from 0) and by the name of the column; "" stands for a missing value.
+        """Rows as strings, by row (from 0) and by the name of the column; "" stands for a missing value.
 
         Args:
             rows: the rows to read.

@@ -219,7 +219,7 @@ def finite_rows(name: str, rows: "torch.Tensor", advice: str) -> None:
 def unusable(logits: "torch.Tensor") -> "torch.Tensor":
     """Which rows of logits (n, C) predict no class: NaN or +inf in the row, or -inf for every class. # (n,) bool
 
-    The largest entry of a row decides: NaN counts as larger than every number.
+    Only the largest entry of each row is tested, where NaN is larger than every number.
     """
     import torch
 

@@ -1,8 +1,8 @@
 """Data whose labels are only given (`labels = "given"`): it is unknown which of them are wrong.
 
 A reading that compares predictions with true labels then uses the given labels instead, so its name would be
-misleading. Claims, figures and pages read such a run through this module: the columns about true labels have no value,
-and the two shares that remain meaningful have names of their own. This module never loads torch.
+misleading. Claims, figures and pages read such a run through this module: columns about true labels have no value, and
+the two readings that remain meaningful get other names. This module never loads torch.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def as_given(row: Mapping[str, float | bool | int]) -> dict[str, float | bool | 
 
 
 def behind(columns: Collection[str] | None) -> Collection[str] | None:
-    """The readings from which `as_given` makes these columns; None: all.
+    """The readings from which `as_given` makes these columns; None stands for all columns.
 
     Raises: ValueError for a column that depends on true labels.
 

@@ -171,8 +171,8 @@ def _hashed(path: Path) -> str:
 def source_digest(module: str) -> str:
     """A digest of the source of a module and of the user's other modules that it imports.
 
-    Modules of the standard library, of byrote, and of installed packages do not count. No module is imported. Modules
-    that are loaded without an import statement are not included.
+    Modules of the standard library, of byrote, and of installed packages are not included. No module is imported.
+    Modules that are loaded without an import statement are not included.
 
     Raises:
         ValueError: the module cannot be found, or its source cannot be parsed.

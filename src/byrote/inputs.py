@@ -1,7 +1,7 @@
-"""Read the user's files: only plain files, within limits of size, and with detection of changes.
+"""Read the user's files: only plain files are accepted, their size is limited, and changes during reading are detected.
 
-A path is taken literally: no character of it is read as a pattern, an address or a partition. A named pipe or a
-device is refused before it is opened, because reading from it may never end.
+A path is taken literally: none of its characters is read as part of a pattern, an address or a partition. A named pipe
+or a device is refused before it is opened, because reading from it may never end.
 """
 
 import csv

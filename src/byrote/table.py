@@ -295,7 +295,7 @@ class Table:
         return columns
 
     def final(self, by: str = "key") -> Table:
-        """The row of the last evaluated epoch of each run, with the runs in the order of their first rows.
+        """One row per run, that of its last evaluated epoch; runs are in the order of their first rows.
 
         Args:
             by: the column that identifies runs.
@@ -330,7 +330,7 @@ class Table:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A pandas frame; an absent number is NaN. Needs pandas (extra `frames`)."""
-        frame: pandas.DataFrame = require("pandas", "frames").DataFrame(self.arrays())  # which copies the columns
+        frame: pandas.DataFrame = require("pandas", "frames").DataFrame(self.arrays())  # pandas copies the columns
         return frame
 
     def to_polars(self) -> polars.DataFrame:

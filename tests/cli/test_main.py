@@ -56,7 +56,7 @@ def test_run_says_what_is_kept_and_what_to_type_next(store, capsys):
     assert main([*RUN, "--out", str(store)]) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "8 of 8 runs are done already" in captured.err
+    assert "8 of 8 runs are already done" in captured.err
     assert f"byrote report {store}" in captured.err
 
 
@@ -345,7 +345,7 @@ def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
     last = started(root, "--workers", "2")
     _, stderr = last.communicate(timeout=120)
     assert last.returncode == 0
-    assert f"{len(before)} of 8 runs are done already" in stderr
+    assert f"{len(before)} of 8 runs are already done" in stderr
     assert all((root / key).stat().st_mtime_ns == stamp for key, stamp in before.items())
     undisturbed.communicate(timeout=120)
     assert len(committed(root)) == 8

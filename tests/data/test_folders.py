@@ -265,7 +265,7 @@ def test_content_is_of_the_images_alone(tmp_path: Path) -> None:
     image(tmp_path / "a" / "cat" / "0.png", 7)
     changed = own.content()
     assert changed != name
-    with pytest.raises(ValueError, match=f"damaged or is another file: expected sha256 {name}, got {changed}"):
+    with pytest.raises(ValueError, match=f"damaged or a different file: expected sha256 {name}, got {changed}"):
         own.replace(sha256=name).load()
     (tmp_path / "a" / "cat").rename(tmp_path / "a" / "cats")
     assert own.content() not in (name, changed)

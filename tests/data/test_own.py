@@ -146,7 +146,7 @@ def test_a_changed_file_is_read_anew_and_a_checksum_pins_it(tmp_path: Path) -> N
     write(tmp_path / "a.npz", images=255 - GRAY, labels=LABELS)
     os.utime(path, ns=(1, 1))
     assert not torch.equal(free.load().images, before)
-    with pytest.raises(ValueError, match="damaged or is another file"):
+    with pytest.raises(ValueError, match="damaged or a different file"):
         pinned.load()
 
 

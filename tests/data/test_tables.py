@@ -174,7 +174,7 @@ def test_a_column_of_separators_is_named(tmp_path: Path, cells: str) -> None:
 
 def test_several_columns_with_holes_are_counted(tmp_path: Path) -> None:
     path = csv(tmp_path / "t.csv", a=replaced(A, r2=""), b=replaced(B, r7="x"), c=replaced(B, r9="?"), label=LABELS)
-    with pytest.raises(ValueError, match=r"column 'a' .* \(other such columns: 2\)"):
+    with pytest.raises(ValueError, match=r"column 'a', .* \(other such columns: 2\)"):
         table(path).load()
 
 

@@ -30,7 +30,7 @@ class Exporter(Protocol):
         """Record the facts of the whole run: loss, rate, seed, ..."""
 
     def write(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Record the readings after `epoch` epochs, all of which are finite."""
+        """Record the readings after `epoch` epochs; all readings are finite."""
 
     def close(self) -> None:
         """Close a handle that this object opened; a handle that the user opened stays open."""
@@ -79,7 +79,7 @@ def log(row: Mapping[str, Any], exporter: Exporter) -> None:
 
     Args:
         row: the row that `evaluate` or `finish` returned.
-        exporter: as for `export`; call its `describe` yourself once if facts of the run are to be recorded.
+        exporter: as for `export`; to record facts of the run, call the exporter's `describe` once yourself.
 
     >>> class Printed:
     ...     def write(self, epoch, values): print(epoch, values)
@@ -105,7 +105,7 @@ def readings(row: Mapping[str, Any], facts: Collection[str] = ()) -> dict[str, f
 
 
 def _facts(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Fact]:
-    """The texts and the facts of the run as plain Python values, without absent values."""
+    """The strings and facts of the run as plain Python values, without absent values."""
     facts: dict[str, Fact] = {}
     for name, value in row.items():
         plain = value.item() if hasattr(value, "item") else value

@@ -81,9 +81,9 @@ def take(outputs: Any, batch: Any, members: Members = _UNDECLARED) -> tuple[Tens
 class Feed:
     """Feeds one Observer over the epochs of a training run.
 
-    If `train` (and `test`) batches are given, each epoch ends with an evaluation of them in eval mode, which gives J1,
-    J2 and mem as they are defined. Otherwise the readings are "running": they use the training batches during the
-    epoch, at no extra cost.
+    If `train` (and `test`) batches are given, each epoch ends with an evaluation of these batches in eval mode, which
+    gives J1, J2 and mem exactly as defined. Otherwise the readings are "running": they use the training batches during
+    the epoch, at no extra cost.
 
     Args:
         observer: watches the model that is being trained.

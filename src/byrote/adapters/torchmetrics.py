@@ -3,8 +3,8 @@
 Samplers that divide a data set among processes pad it, so that some samples are seen twice. Every metric here gets the
 position of each sample in its data set (`index`) and counts each sample once.
 
-Each is a `Metric` like any other, with `update`, `compute`, `reset`, `forward`, `plot` and `merge_state`. It can be
-part of a `MetricCollection`, which must be called with keyword arguments.
+Each class here is an ordinary `Metric`, with `update`, `compute`, `reset`, `forward`, `plot` and `merge_state`. It can
+be part of a `MetricCollection`, which must be called with keyword arguments.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class NeuralCollapseNC1(Metric):
     Formula: (1/N) tr(Sigma_W Sigma_B^+), see `byrote.measures.nc1`. State: class moments, float64 and centered
     (N x M means, M x M scatter), one byte per sample, and the last batch.
 
-    How a padded sample is counted once: padding is in the last batch of a process. So the last batch of each process is
-    kept separate and added only in `compute`, when the samples of the other processes are known.
+    Padded samples are counted once because padding occurs only in the last batch of a process. So the last batch of
+    each process is kept separate and added only in `compute`, when the samples of the other processes are known.
 
     Args:
         num_classes: N. width: M. size: samples in the data set; `index` runs over 0..size-1.
@@ -62,8 +62,8 @@ class NeuralCollapseNC1(Metric):
 
     Called as a function, it takes a batch and returns NC1 of this batch alone, or NaN if the batch lacks a class.
 
-    Raises: ValueError if two processes have both seen a sample before their last batch. Then each process iterated over
-    the whole data set, and a DistributedSampler is needed.
+    Raises: ValueError if two processes have both seen a sample before their last batch. In this case each process
+    iterated over the whole data set; use a DistributedSampler.
 
     >>> import torch
     >>> metric = NeuralCollapseNC1(num_classes=2, width=1, size=4)

@@ -1,7 +1,7 @@
 """Hugging Face's Trainer: an overridden method that receives each batch, and a callback that measures after each epoch.
 
-A TrainerCallback receives neither batch nor outputs. So the batch is taken in `compute_loss`, and its column `index`
-identifies its samples.
+A TrainerCallback receives neither the batch nor the outputs. So the batch is taken from the overridden `compute_loss`,
+and the batch's column `index` identifies its samples.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Observing:
         Args:
             observer: an `Observer` of `Logits(model)`.
             evaluate: evaluate the whole `train_dataset`, and `eval_dataset` as test data, in eval mode, which gives J1,
-                J2 and mem as they are defined. If False, the readings come from the training batches, which then need
+                J2 and mem exactly as defined. If False, the readings come from the training batches, which then need
                 their `index`: wrap the data set in `byrote.adapters.feed.Indexed` and set
                 `TrainingArguments(remove_unused_columns=False)`.
             test: which of several data sets in `eval_dataset` to use as test data.

@@ -1,4 +1,4 @@
-"""`byrote run` without training: the estimate for `--dry-run`, and the script for `--on slurm`."""
+"""The cases in which `byrote run` trains nothing: the estimate for `--dry-run`, and the script for `--on slurm`."""
 
 import json
 import os

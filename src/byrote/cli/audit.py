@@ -59,7 +59,7 @@ def audit(
     labels
         The labels of embeddings or probabilities: .npy, .csv, .parquet, or a text file with one label per line.
     folds
-        The number of folds, with one network each; with --probabilities, a file that tells which model gave each row.
+        The number of folds, with one network each; with --probabilities, a file that names the model behind each row.
     groups
         A column of the table, or a file, with a group for each sample; the samples of one group always share a fold.
     network
@@ -194,7 +194,7 @@ def plan(
     folder
         The folder that `byrote audit --out` wrote.
     half_width
-        The half-width that the interval should have; give either this or --checks.
+        The half-width that the confidence interval should have; give either this option or --checks.
     checks
         How many looks (checks of a sample) to take, including second looks at the same sample.
     twice
@@ -254,7 +254,7 @@ def check(
     idle
         Minutes without an answer after which the command ends.
     half_width
-        Draw a plan first, for an interval of this half-width; give either this or --checks.
+        Draw a plan first, for a confidence interval of this half-width; give either this option or --checks.
     checks
         Draw a plan first, with this many looks (checks of a sample).
     twice
@@ -284,7 +284,8 @@ def _at(address: str) -> None:
 
 @app.command
 def settle(folder: Path, answers: Path | None = None, /, *, json: bool = False) -> int:
-    """Estimate from the answers the rate of wrong labels, also per class, and the precision and recall of the suspects.
+    """From the answers, estimate the rate of wrong labels (in total and per class) and the suspects' precision and
+    recall.
 
     The results are also written to FOLDER/settled.json.
 

@@ -1,7 +1,7 @@
 """Completions for the Tab key: studies, scales, data sets, claims, figures and keys.
 
 Each function is a completer of cyclopts: it takes the command line so far and returns values with a short description
-of each. None of them loads torch, because the shell waits for the answer.
+of each. No completer loads torch, because the shell waits for the answer.
 """
 
 import tomllib

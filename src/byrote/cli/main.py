@@ -1,4 +1,4 @@
-"""The commands, the global options, and the only place where an error becomes a sentence and an exit code."""
+"""The commands, the global options, and the conversion of errors to one line and an exit code."""
 
 import logging
 import os

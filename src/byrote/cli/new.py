@@ -20,9 +20,9 @@ def new(
     *,
     folder: Path = Path(),
 ) -> int:
-    """Write a small working loss, study, ... of your own, and its test.
+    """Write a small working example of your own loss, study or other part, and its test.
 
-    The file works as it is written. Change it step by step, and run its test with `python -m pytest`.
+    The file works without changes. Change it step by step, and run its test with `python -m pytest`.
 
     Parameters
     ----------

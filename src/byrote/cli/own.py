@@ -12,7 +12,7 @@ from byrote.own_code import import_modules, search_here
 
 __all__ = ["Imports", "import_own", "say_changed"]
 
-_DIGITS = 12  # digits of a content's digest in a message
+_DIGITS = 12  # digits of a digest in a message
 
 Imports = Annotated[list[str] | None, Parameter(name="--import", negative=())]
 
@@ -46,8 +46,8 @@ def import_own(about: Mapping[str, Any], named: Sequence[str] | None, contents: 
 def say_changed(contents: Iterable[Mapping[str, str]]) -> None:
     """Report the user's modules whose content differs from that recorded in the stored runs.
 
-    The key of a run depends on the content of the modules that its spec names, so an edited module counts as another
-    module. A missing module is skipped, because its import reports the error.
+    The key of a run depends on the content of the modules that its spec names, so an edit changes the key. A missing
+    module is skipped, because its import reports the error.
 
     Args:
         contents: for each run the digests of its files and modules, those of modules under `module:NAME`.

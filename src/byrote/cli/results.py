@@ -38,7 +38,7 @@ _BESIDE = ("verdicts.json", "figures", "tables")  # the files next to the page
 
 
 def state_and_progress(folder: Path) -> dict[str, Any]:
-    """The state of a store: the results of `state_of` and `progress_of` together."""
+    """The state and the progress of a store, from `state_of` and `progress_of`."""
     from byrote.store import state_of
     from byrote.store.progress import progress_of
 
@@ -126,7 +126,7 @@ def claims(
     theory
         Also judge A1, A9 and B8, which are computed from theory alone (some seconds).
     power
-        Estimate how many more seeds would decide each inconclusive claim.
+        For each inconclusive claim, estimate how many more seeds would decide it.
     imports
         A module of your own with further claims, in addition to the modules that the store was made with.
     json
@@ -157,7 +157,7 @@ def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, powe
     for verdict, row in zip(verdicts, rows, strict=True) if power else ():
         try:
             row["power"] = verdict.power()
-        except Exception as error:  # in the forecast of a user's own claim
+        except Exception as error:  # raised by the forecast of a user's own claim
             show_trace(error)
             raised[f"the forecast of claim {verdict.id}"] = row["power"] = described(error)
     if as_json:
@@ -170,7 +170,7 @@ def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, powe
 
 
 def _ended(raised: Mapping[str, str]) -> int:
-    """Print how many claims and figures raised an exception, and return the exit code."""
+    """If claims or figures raised an exception, print how many; return the exit code."""
     if not raised:
         return 0
     name, error = next(iter(raised.items()))

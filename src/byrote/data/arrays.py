@@ -104,7 +104,8 @@ class Arrays(Own):
         labels = one_column(arrays[f"{prefix}labels"], f"{where}, array {prefix}labels")
         if len(labels) != len(images):
             raise ValueError(
-                f"{where}: {len(images)} {prefix}images need the same number of labels, got labels of shape {labels.shape}"
+                f"{where}: {len(images)} {prefix}images need the same number of labels, got labels of shape "
+                f"{labels.shape}"
             )
         return images, labels
 

@@ -37,7 +37,7 @@ def _arrays(path: Path) -> "dict[str, np.ndarray[Any, Any]]":
     except Exception as error:  # a damaged zip can raise any exception
         raise ValueError(f"{path} is damaged: {error}; install byrote again") from None
     if content_digest(arrays) != CONTENT:
-        raise ValueError(f"{path} is damaged or is another file: install byrote again")
+        raise ValueError(f"{path} is damaged or a different file: install byrote again")
     return arrays
 
 

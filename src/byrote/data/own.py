@@ -129,7 +129,7 @@ def _read(dataset: Own, stamp: object) -> Content:
         digest = dataset.content()
         if digest != dataset.sha256:
             where, wanted = inputs.shown(dataset.path), dataset.sha256
-            raise ValueError(f"{where} is damaged or is another file: expected sha256 {wanted}, got {digest}")
+            raise ValueError(f"{where} is damaged or a different file: expected sha256 {wanted}, got {digest}")
     before = [inputs.fingerprint(path) for path in dataset.files()]
     content = dataset.read()
     if [inputs.fingerprint(path) for path in dataset.files()] != before:

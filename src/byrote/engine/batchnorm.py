@@ -158,8 +158,8 @@ class _Norm(torch.autograd.Function):
         arguments.mean, arguments.inverse, arguments.eps = address(mean), address(inverse), eps
         arguments.momentum = momentum
         _kernels_for(x, library).forward(arguments)
-        # without a rectifier the backward pass does not read the output, which may be changed in place; x, which is
-        # above the floor of -infinity, takes its place
+        # Without a rectifier, the output is not saved, because later code may change it in place. The backward pass
+        # then compares x with the floor, -infinity, so that every gradient passes.
         ctx.save_for_backward(x, out if rectify else x, weight, mean, inverse)
         ctx.rectify, ctx.library, ctx.has_residual = rectify, library, residual is not None
         return out

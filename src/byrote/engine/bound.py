@@ -1,4 +1,4 @@
-"""A plain module that computes with external tensors: in each pass, with the slices of the stacked states of run s."""
+"""A plain module that computes with external tensors, namely the slices of the stacked states for one run."""
 
 import copy
 
@@ -11,7 +11,7 @@ from byrote.engine.fusion import fused, fused_graph
 
 __all__ = ["Bound"]
 
-_Slot = tuple[dict[str, Tensor | None], str, Tensor]  # dictionary of a state, name there, value between passes
+_Slot = tuple[dict[str, Tensor | None], str, Tensor]  # dictionary of a state, its name there, its value between passes
 
 
 class Bound:

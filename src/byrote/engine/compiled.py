@@ -7,7 +7,7 @@ import torch
 
 __all__ = ["CompiledFunction"]
 
-_SHAPES = 64  # most variants of a compiled function in one process; by default torch stops compiling after eight
+_SHAPES = 64  # the most variants of a compiled function in a process; torch's default is eight
 
 
 class CompiledFunction:
@@ -34,7 +34,7 @@ class CompiledFunction:
 
     @property
     def works(self) -> bool:
-        """Whether the compiler has not refused the function so far."""
+        """False once the compiler has refused the function."""
         return self._run is not self._function
 
     def __call__(self, *tensors: Any) -> Any:

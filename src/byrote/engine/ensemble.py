@@ -41,7 +41,7 @@ class Computation(Protocol):
         ...
 
     def way(self, ensemble: Ensemble) -> str:
-        """The name of the row in `ways.WAYS` that describes a step of training."""
+        """The name of the row in `ways.WAYS` that applies to training."""
         ...
 
     def uses_kernels(self) -> bool:
@@ -96,7 +96,7 @@ class Ensemble(nn.Module):
         return self.computation.forward(self, x, index)
 
     def way(self) -> str:
-        """The name of the row in `ways.WAYS` that describes a step of training on the current device of the states."""
+        """The name of the row in `ways.WAYS` that applies to training on the device where the states are now."""
         return self.computation.way(self)
 
     def is_shared(self, x: Tensor) -> bool:
@@ -106,8 +106,8 @@ class Ensemble(nn.Module):
         if x.dim() == self.rank + 1 and len(x) == self.runs:
             return False
         raise ValueError(
-            f"a stack of {self.runs} runs needs an input of {self.rank} axes shared by all, or of {self.rank + 1} "
-            f"axes with {self.runs} runs first, got {tuple(x.shape)}"
+            f"expected an input of {self.rank} axes that all {self.runs} runs share, or of {self.rank + 1} "
+            f"axes with the runs first, got {tuple(x.shape)}"
         )
 
     def states(self) -> Iterator[tuple[str, Tensor]]:

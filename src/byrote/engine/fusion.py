@@ -21,16 +21,17 @@ _ADD = (operator.add, torch.add)
 
 
 def fused_graph(module: nn.Module) -> fx.Graph | None:
-    """The forward pass of `module` with such calls fused; None if there are none, or if it cannot be recorded.
+    """The recorded forward pass of `module` with these calls fused; None if there is nothing to fuse or recording
+    fails.
 
-    It is recorded in training and in evaluation mode, and used only if both graphs are equal and nothing is changed in
-    place. Python code may branch, and then only one of the branches is recorded.
+    The pass is recorded in training and in evaluation mode. The graph is used only if both are equal and nothing is
+    changed in place, because a graph contains only one branch of Python code.
     """
     if not any(is_standard(part) for part in module.modules()):
         return None
     try:
         graph, in_evaluation = (_recorded(module, training) for training in (True, False))
-    except Exception:  # a module may do anything with the recorded value, which is not a tensor
+    except Exception:  # a recorded value is not a tensor, so a module's code may fail in any way
         return None
     if str(graph) != str(in_evaluation) or any(_changes(node, module) for node in graph.nodes):
         return None

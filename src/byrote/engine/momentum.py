@@ -1,4 +1,5 @@
-"""Gradient descent with momentum as a setting of a network, which is updated inside the backward pass or all at once.
+"""Gradient descent with momentum that a network applies itself: inside the backward pass, or to all runs at once after
+it.
 
 Inside the backward pass, weights and momenta are read and written once, while the block of the gradient that belongs to
 them is in the innermost cache. A separate optimizer writes all gradients to memory first and reads them back, which is
@@ -43,7 +44,7 @@ class Descent:
     batched_step: "BatchedStep | None" = None
 
     def zero_grad(self) -> None:
-        """Drop the gradients in narrowed copies; the caller drops the gradients of the parameters."""
+        """Drop the gradients in the bfloat16 copies; the caller drops the gradients of the parameters."""
         if self.batched_step is not None:
             self.batched_step.zero_grad()
 
@@ -146,7 +147,8 @@ class BatchedStep:
         return sum(gradients[1:], gradients[0]) if gradients else None
 
     def _of_runs(self, descent: Descent, device: torch.device) -> tuple[Tensor, ...]:
-        """Rates and decays, each (S,), on the device; made again when they change, without waiting for the device."""
+        """Rates and decays, each (S,), on the device; made again when the values change, without waiting for the
+        device."""
         current = (device, *descent.rates, *descent.decays)
         if current != self._settings_of:
             table = torch.tensor([descent.rates, descent.decays], dtype=torch.float32)
@@ -164,7 +166,7 @@ class _Copy:
         self.version = 0
 
     def of(self, weight: Tensor) -> Tensor:
-        """The copy, which is made again unless it is up to date."""
+        """The copy of `weight`, which is made again unless it is up to date."""
         if (self.narrow.device, self.narrow.shape) != (weight.device, weight.shape):
             with torch.inference_mode(False):
                 self.narrow, self.source = nn.Parameter(torch.empty_like(weight, dtype=torch.bfloat16)), None
@@ -175,7 +177,7 @@ class _Copy:
         return self.narrow.requires_grad_(weight.requires_grad)
 
     def note(self, weight: Tensor) -> None:
-        """Record the weight, and its version, of which this is a copy."""
+        """Record the weight that was copied, and its version."""
         self.source, self.version = weight.detach(), weight._version
 
 

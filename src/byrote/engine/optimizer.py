@@ -1,8 +1,8 @@
 """The optimizer of stacked runs: every run has its own learning rate and weight decay.
 
 torch's fused optimizers work tensor by tensor. A stacked parameter (S, ...) is therefore passed as S views, one per
-run, with one parameter group per run. The views start at the same position in their run for every S, so a run's bits do
-not depend on its cohort.
+run, with one parameter group per run. Each view covers the same values of its run for every S, so a run's bits do not
+depend on its cohort.
 
 Plain momentum without clipping can be computed by the network itself: inside the backward pass if it has kernels for
 that, else for all runs at once (`StackedNetwork.descend`). `state_of` returns the momenta in all cases.
@@ -24,8 +24,7 @@ class EnsembleOptimizer:
 
     Args:
         network: the network whose parameters, each (S, ...), are updated.
-        make: a function that makes one of torch's optimizers from parameter groups with `lr` and `weight_decay`, one
-            per run.
+        make: a function that makes a torch optimizer from parameter groups, one per run, with `lr` and `weight_decay`.
         rates, decays: learning rate and weight decay of each run.
         clips: largest norm of each run's gradient; 0: no limit.
     """
@@ -99,8 +98,8 @@ class EnsembleOptimizer:
         ]
 
     def fits(self, s: int, state: object, names: Collection[str]) -> bool:
-        """Whether `restore` accepts a state for run s: exactly these names for each parameter, in its shape and
-        type."""
+        """Whether `restore` accepts a state for run s: for each parameter exactly these names, with the parameter's
+        shape and type."""
         if not isinstance(state, list) or len(state) != len(self._views[s]):
             return False
         for view, remembered in zip(self._views[s], state, strict=True):

@@ -98,11 +98,12 @@ def _parts(modules: Sequence[nn.Module]) -> tuple[list[nn.Module], list[nn.Modul
 
 
 def prefers_batched(module: nn.Module, device: torch.device) -> bool:
-    """Whether layers are faster as batched operations for all runs, as for dense feature maps on an accelerator.
+    """Whether layers are faster as batched operations for all runs, which is so for dense feature maps on an
+    accelerator.
 
-    On a CPU it is faster to compute one run after another, and then the bits are those of a run alone. Convolutional
-    networks are computed one run after another on every device, because together they would need slow grouped
-    convolutions.
+    On a CPU it is faster to compute one run after another, and each run has the same bits as if it were trained alone.
+    Convolutional networks are computed one run after another on every device, because together they would need slow
+    grouped convolutions.
 
     Args:
         module: one of the modules to be stacked.
@@ -133,7 +134,7 @@ class StackedNetwork(nn.Module):
         self.input_shape = input_shape
         self.features = features
         self.head = head
-        self._module = (copy.deepcopy(modules[0]).to("meta"),)  # hidden from registration
+        self._module = (copy.deepcopy(modules[0]).to("meta"),)  # in a tuple, so that torch does not register it
         self.train(modules[0].training)
 
     def forward(self, x: Tensor) -> Tensor:  # -> (S, B, N)
@@ -145,7 +146,7 @@ class StackedNetwork(nn.Module):
         self.features.computation.compile_with(**options)
 
     def descend(self, descent: Descent) -> bool:
-        """Take the step of `descent` from now on: inside the backward pass with kernels, else for all runs at once.
+        """Apply `descent` from now on: inside the backward pass if there are kernels, otherwise to all runs at once.
 
         A parameter that is updated in the backward pass has the gradient None afterwards, and a graph allows only one
         backward pass; `descent.finish` updates the other parameters. On an accelerator, and if all runs are computed at

@@ -37,10 +37,10 @@ def extract(
 
     Args:
         members: names in the archive to extract, each of which must exist; empty extracts every regular file.
-        limit: most bytes to which all extracted files together may unpack; there may be at most 100,000 files.
+        limit: the largest total size of the extracted files in bytes; there may be at most 100,000 files.
 
     Raises:
-        ValueError: not an archive, a broken archive, a member that is missing, that leaves the folder or that is not a
+        ValueError: not an archive, a broken archive, a member that is missing, would be outside the folder, or is not a
             plain file (a link, a device), or more than `limit` bytes. Then nothing is left in `folder`.
         WriteError: the disk is full or read-only.
     """

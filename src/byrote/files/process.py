@@ -41,7 +41,7 @@ class Process:
 
     @property
     def alive(self) -> bool | None:
-        """Whether it is still running; None, for unknown, if it is a process of another system.
+        """Whether the process is still running; None (unknown) if it is in another system.
 
         A process that has ended counts as gone even if its parent has not yet collected it (a zombie).
         """
@@ -91,7 +91,8 @@ def _stat(number: int) -> tuple[str, int]:
 
 
 def signed() -> str:
-    """This process and a random token as part of a file's name; every call returns another text.
+    """A part of a file name that names this process; it ends in a random token, so every call returns a different
+    string.
 
     >>> owner_of(f".draft-{signed()}") == this_process()
     True

@@ -95,10 +95,10 @@ class Layered(Network, abstract=True):
 
 
 def unstarted(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
-    """A network's module, of which only the sizes of the layers matter; if possible, no weights are drawn.
+    """A network's module, for its layer sizes only; if possible, no weights are drawn.
 
     Args:
-        network: any network; if it is not `Layered`, its own code draws the weights nevertheless.
+        network: any network; if it is not `Layered`, its own code still draws weights.
         input_shape: the shape of one input without the batch axis.
         num_outputs: N, at least 1.
 

@@ -23,7 +23,7 @@ def unallocated() -> Iterator[None]:
 
 
 def initialize(module: ModuleT, generator: torch.Generator) -> ModuleT:
-    """Allocate memory and draw initial values for a module that was made in the block `unallocated`.
+    """Allocate memory and draw initial values for a module that was made in an `unallocated` block.
 
     Linear and convolution weights and biases are uniform on +-1/sqrt(fan_in) (torch's default: Kaiming-uniform
     with a = sqrt 5); normalization starts at scale 1, shift 0. Draws follow the order of the modules.

@@ -50,7 +50,7 @@ class Results:
             modules it names and the fields bound to its loss (each as JSON), and the facts of `training.facts`.
         history: one row per run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings.
         source: where the tables were read from, for captions.
-        about: study, scale, machine, and the runs that were left out, for the head of a report.
+        about: study, scale, machine, and the runs that were left out, for the top of a report.
         load_features: returns the features of runs with M = 2, see `features`.
         feature_files: returns the files that hold these features, so that they can be joined without reading them into
             memory.
@@ -65,7 +65,7 @@ class Results:
 
     @cached_property
     def features(self) -> Table:
-        """The last features of runs with M = 2: key, split, id, true, observed, x, y; read when first used."""
+        """The final features of runs with M = 2, read on first use: key, split, id, true, observed, x, y."""
         return self.load_features()
 
     @property
@@ -75,7 +75,7 @@ class Results:
         return f"{len(self.runs)} of {planned} runs" if len(self.runs) < planned else ""
 
     def where(self, mask: NDArray[np.bool_]) -> "Results":
-        """The tables of the runs that a mask (R,) selects; the other runs no longer count as planned."""
+        """The tables of the runs that a mask (R,) selects; the other runs are also removed from the planned runs."""
         place = np.where(mask, np.cumsum(mask) - 1, -1)
         runs, history = self.runs.take(np.flatnonzero(mask)), self.history
         if len(history):
@@ -106,8 +106,8 @@ def read_results(root: str | Path, facts: Facts | None = None) -> Results:
 
     Args:
         root: the folder.
-        facts: what the facts of the runs are compared with; None: `Facts()`, which loads torch if some are not in the
-            cache.
+        facts: the source of the right facts, to which the stored facts are compared; None: `Facts()`, which loads torch
+            if some facts are not in the cache.
 
     Raises:
         ValueError: the folder is neither, a file in it is damaged, or an older byrote wrote it.
@@ -181,7 +181,7 @@ def _history(
 
 
 def _whole(folder: Path, keys: Iterable[str], names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """The manifests of runs, after a check that these files are as they were written."""
+    """The manifests of runs, after a check that no manifest has changed since it was written."""
     manifests, flaws = whole_runs(folder, keys, names)
     for flaw in flaws.values():
         raise DamagedRunError(folder, flaw)
@@ -242,8 +242,8 @@ def _about_plan(
 def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") -> Path:
     """Write the tables of a store as `table.parquet`, `runs.parquet`, `features.parquet`, and `about.json`.
 
-    Specs, contents, and errors about missing data contain paths. In them the home folder is written as `~`, since these
-    files are meant to be shared.
+    Specs, contents, and errors about missing data contain paths. In these paths the home folder is written as `~`,
+    because the tables are meant to be shared.
 
     Args:
         root: the store.
@@ -271,7 +271,7 @@ def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") 
 
 
 def _undamaged(root: Path) -> Results:
-    """The tables of a store; if its compacted tables are damaged, those in the folders of its runs, unless runs lack.
+    """The tables of a store; if its compacted tables are damaged, they are made from the folders of its runs.
 
     Raises:
         CompactedError: the compacted tables are damaged, and they may hold runs that have no folder.

@@ -1,7 +1,7 @@
 """One stored run, read and checked: `DIR/<key>/` must hold exactly what byrote wrote for that key.
 
-The manifest is sealed and names every other file with its size and SHA-256, including `spec.json`, from which the key
-follows. So no file in the folder can be truncated, altered, or exchanged with a file of another run unnoticed.
+The manifest is sealed and lists every other file with its size and SHA-256. One of these files is `spec.json`, from
+which the key follows. So a file that is truncated, altered, or exchanged with a file of another run is noticed.
 """
 
 import os
@@ -142,7 +142,7 @@ def read_spec(root: Path, key: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def check_sizes(root: Path, manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
-    """Check that every file of the manifest exists and is not shorter than when it was written.
+    """Check that every file in the manifest exists and is not shorter than it was when written.
 
     Raises:
         DamagedRunError: a file is missing or truncated.
@@ -160,7 +160,7 @@ def check_sizes(root: Path, manifest: Mapping[str, Any], sizes: Mapping[str, int
 
 
 def check_file(root: Path, manifest: Mapping[str, Any], name: str) -> None:
-    """Check that a file has the checksum of the manifest, and that the spec gives the key.
+    """Check that a file has the checksum in the manifest, and that the key follows from the spec.
 
     Raises:
         DamagedRunError: the checksum or the key differs.
@@ -187,7 +187,7 @@ def check_file(root: Path, manifest: Mapping[str, Any], name: str) -> None:
 
 
 def _ends_with(path: Path, key: str) -> bool:
-    """Whether the last bytes of a Parquet file, where its metadata are, contain a key; this needs no parser."""
+    """Whether the last bytes of a Parquet file contain a key; the metadata are there, so no parser is needed."""
     with path.open("rb") as file:
         file.seek(-min(os.path.getsize(path), _FOOTER), os.SEEK_END)
         return key.encode() in file.read()

@@ -1,8 +1,8 @@
-"""Sealed JSON: a file whose first line holds the SHA-256 of the rest, so that no change of the file goes unnoticed.
+"""Sealed JSON: a file whose first line holds the SHA-256 of the rest, so that any change to the file is noticed.
 
 A seal reveals damage and accidental edits, but not forgery: anyone who can write to a store can also seal a file. Older
-files without a seal start with a line that holds only a brace; a flipped bit cannot turn a sealed file into such a
-file.
+files without a seal start with a line that contains only a brace; a flipped bit cannot turn a sealed file into a file
+without a seal.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
 """The state of a store: which runs are done, failed, being trained, or left out.
 
 A run is being trained while its lease is held (`byrote.store.leases`); `DIR/.running/<key>.json` holds its progress.
-`DIR/unavailable.json` names the runs whose data were not available when the study was last run, with the reason.
+`DIR/unavailable.json` lists the runs whose data were not available when the study was last run, with the reason for
+each.
 """
 
 import json
@@ -29,7 +30,7 @@ _EVERY = 10.0  # seconds between two uploads of the note of a run, if the store 
 
 
 def mark_running(root: Path, keys: Iterable[str], facts: Mapping[str, Any]) -> None:
-    """Note that this process is training these runs, and how far it has come."""
+    """Note that this process is training these runs, and how many epochs are done."""
     folder = root / ".running"
     folder.mkdir(exist_ok=True)
     about = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
@@ -85,8 +86,8 @@ def not_run(root: Path, plan: Plan, done: Iterable[str]) -> list[dict[str, str]]
 def state_of(root: Path) -> dict[str, Any]:
     """Counts of missing, running, done, failed, damaged and unavailable runs, with the reasons for the last three.
 
-    A run counts as damaged if its manifest is not as it was written, or has facts that contradict its spec, as far as
-    the right facts are known (`byrote.store.facts`). Only `byrote verify` checks its other files.
+    A run counts as damaged if its manifest has changed since it was written, or if its facts are known to contradict
+    its spec (`byrote.store.facts`). Only `byrote verify` checks the other files of a run.
 
     Raises:
         ValueError: the folder is not a store.

@@ -15,7 +15,7 @@ __all__ = ["attempt"]
 def attempt(task: Mapping[str, Any], emit: Callable[[dict[str, Any]], object], stop: Callable[[], bool]) -> None:
     """Run a task and emit its events, the last of which is done, held, stopped or error; no exception is raised.
 
-    The driver's module search path is appended to that of this process, so that no module of the user shadows a
+    The driver's module search path is appended to the search path of this process, so that no user module shadows a
     library.
 
     Args:

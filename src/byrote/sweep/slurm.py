@@ -85,7 +85,7 @@ def array_script(
         name: the name of the job.
         folder: the folder where the command runs and finds the user's modules, as an absolute path that every node can
             reach.
-        output: another folder, also an absolute path; the output of a task goes into its subfolder `log`.
+        output: the absolute path of another folder; the output of a task goes into the subfolder `log` of that folder.
         variables: environment variables of the command; no secrets, since the script is a file.
     """
     limit = slurm_seconds(job.time)

@@ -56,7 +56,7 @@ class Cohort:
     test: Images
     observed: Tensor  # (S, n)
     redrawn: list[Tensor | None]  # (n,) bool, samples whose label the noise law redrew; None: it redraws no labels
-    test_observed: list[Tensor | None]  # noisy test labels by the run's law, only for estimates; None: cannot be drawn
+    test_observed: list[Tensor | None]  # test labels with the run's noise, only for estimates; None: not possible
     network: StackedNetwork
     order: list[torch.Generator]
     masks: list[torch.Generator]
@@ -84,11 +84,11 @@ class Cohort:
             return features
         shape = features.shape[1:]
         masks = torch.stack([torch.rand(shape, generator=g) < share_kept for g in self.masks])
-        masks = masks.pin_memory() if self.device.type == "cuda" else masks  # else the host waits for the copy
+        masks = masks.pin_memory() if self.device.type == "cuda" else masks  # otherwise the host waits for the copy
         return features * masks.to(features.device, non_blocking=True) / share_kept
 
     def per_run_loss(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
-        """Mean loss of each run on its batch: logits (S, B, outputs), labels and sample numbers (S, B) -> (S,)."""
+        """The mean loss of each run on its batch: logits (S, B, outputs), labels and sample numbers (S, B) -> (S,)."""
         if len(self.losses) == 1:
             return self.losses[0][0].per_sample(logits, labels, index).mean(-1)
         parts = [loss.per_sample(logits[s], labels[s], index[s]).mean(-1) for loss, s in self.losses]
@@ -96,7 +96,7 @@ class Cohort:
 
 
 def _is_long(network: StackedNetwork, samples: int, epochs: int) -> bool:
-    """Whether half a minute of compilation pays off: from 10^15 FLOP of training on (6 per weight and sample)."""
+    """Whether training is so long (10^15 FLOP or more, at 6 per weight and sample) that compiling for 30 s pays off."""
     return 6.0 * sum(p.numel() for p in network.parameters()) * samples * epochs >= 1e15
 
 
@@ -111,12 +111,12 @@ def _observed(experiment: Experiment, train: Images) -> Tensor:
 
 
 def _redrawn(experiment: Experiment, train: Images) -> Tensor | None:
-    """Which samples `_observed` redrew, found from the same generator state."""
+    """The samples whose labels `_observed` has redrawn, computed from the same generator state."""
     return experiment.noise.redrawn(train.labels, experiment.data.num_classes, experiment.generator("noise"))
 
 
 def _held_out(experiment: Experiment, test: Images) -> Tensor | None:
-    """Noisy labels of samples that are not used for training, if the law is a matrix on the classes themselves."""
+    """Noisy labels for the test samples; None unless the noise law is a transition matrix over the classes."""
     noise, classes = experiment.noise, experiment.data.num_classes
     if not isinstance(noise, TransitionNoise) or noise.num_outputs(classes) != classes:
         return None
@@ -124,7 +124,7 @@ def _held_out(experiment: Experiment, test: Images) -> Tensor | None:
 
 
 def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu") -> Cohort:
-    """Load the data, draw the noise and initialize the stacked network of experiments with the same cohort key.
+    """Load the data, draw the noise and initialize the stacked network for experiments with the same cohort key.
 
     The experiments are sorted by loss, so that each loss is applied to one slice of the stack.
 

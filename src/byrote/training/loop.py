@@ -24,7 +24,7 @@ __all__ = ["Progress", "Stopped", "train", "train_epoch"]
 
 @dataclass(frozen=True)
 class Progress:
-    """What is passed to the caller after each epoch: epochs done and, after an evaluation, the readings by run key."""
+    """The progress after an epoch: the epochs done and, after an evaluation, the readings by run key."""
 
     epoch: int
     epochs: int
@@ -41,7 +41,7 @@ class Stopped(Exception):
 
 @contextmanager
 def _float32() -> Iterator[None]:
-    """In this block, float32 convolutions on a GPU do not use TF32, whose operands have only ten bits."""
+    """In this block, float32 convolutions on a GPU do not use TF32, whose operands have a mantissa of only ten bits."""
     cudnn: Any = torch.backends.cudnn
     settings: list[tuple[Any, str, Any]] = [(cudnn, "allow_tf32", False)]
     if hasattr(cudnn, "conv"):  # torch 2.9 and later, where the older setting may be refused
@@ -122,7 +122,8 @@ def train(
 def _train_start(cohort: Cohort, start: LossModule, stop: Callable[[], bool] | None) -> EnsembleOptimizer:
     """Train with the loss that the experiments start with, and return a new optimizer for the measured training.
 
-    Weights and running statistics are kept. No checkpoint is saved in this phase, so after a stop it starts again.
+    Weights and running statistics are kept. No checkpoint is saved in this phase, so after a stop the phase starts
+    again.
     """
     under = replace(cohort, losses=[(start, slice(0, cohort.size))])
     settings = [e.training for e in cohort.experiments]

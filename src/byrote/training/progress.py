@@ -1,4 +1,4 @@
-"""The progress of one run while it is trained: a bar on a terminal, an occasional line elsewhere."""
+"""Show the progress of one run during training: a bar on a terminal, an occasional line elsewhere."""
 
 import sys
 import time

@@ -21,7 +21,7 @@ _SAMPLES = ("true", "observed", "learned_epoch", "forgotten", "margin", "aum")
 
 @dataclass
 class Record:
-    """The history so far, the history of each sample, and the reason if the run failed."""
+    """The readings so far, the history of each sample, and the reason if the run failed."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     samples: SampleHistory | None = None

@@ -78,7 +78,7 @@ class Collection:
             digest = hashlib.new(kind, content, usedforsecurity=False).hexdigest()
             if digest != wanted:
                 raise ValueError(
-                    f"{part} in {folder} is damaged or is another file: expected {kind} {wanted}, got {digest}"
+                    f"{part} in {folder} is damaged or a different file: expected {kind} {wanted}, got {digest}"
                 )
             contents[part] = content
         return contents

@@ -40,13 +40,13 @@ class _Trace(NamedTuple):
 
 
 class _Chain(NamedTuple):
-    """The states of a stack as arguments of the passes, looked up once for many steps."""
+    """The states of a stack as arguments of the passes, cached for many steps."""
 
     where: tuple[int, ...]  # the addresses of all states
     descent: Descent | None
     blocks: list[Block]
-    momenta: list[list[Tensor]]  # in descent: momenta of weight, bias, gamma and beta of each block
-    fused: FusedChain | None  # on processors with units for it
+    momenta: list[list[Tensor]]  # with a descent: the momenta of weight, bias, gamma and beta of each block
+    fused: FusedChain | None  # None on processors without the units for it
 
 
 class CompiledChain:
@@ -88,7 +88,7 @@ class CompiledChain:
             return _evaluated(x, chain, products)
         for block in chain.blocks:
             block.batches.add_(1)
-        # in descent one parameter is enough to make autograd call the backward pass
+        # with a descent, one parameter is enough to make autograd call the backward pass
         states = [chain.blocks[0].weight] if chain.descent else [state for block in chain.blocks for state in block[:4]]
         out = _Dense.apply(x, chain, products, *states)  # type: ignore[no-untyped-call]
         return out
@@ -200,7 +200,7 @@ class _Dense(torch.autograd.Function):
                 trace.append(_Trace(h, a, None if i == last else out, normalize(block, s, a, out, norm_kernels)))
                 h = out
             traces.append(trace)
-        read_again = [block.gamma for block in blocks]  # autograd refuses tensors that were changed in between
+        read_again = [block.gamma for block in blocks]  # autograd raises an error if one of them has changed
         if products.kind == "fp32":
             read_again += [block.weight for block in blocks]
         ctx.save_for_backward(features, *read_again)
@@ -213,8 +213,8 @@ class _Dense(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         chain: _Chain = ctx.chain
         if chain.descent and ctx.stepped:
-            raise RuntimeError("in descent a graph allows only one backward pass, since its weights have changed")
-        features, *gammas = ctx.saved_tensors  # the tensors after the gammas are only watched for changes
+            raise RuntimeError("with a descent, a graph allows only one backward pass, which changes the weights")
+        features, *gammas = ctx.saved_tensors  # the others were saved only to detect changes
         blocks, products, dy, dx = chain.blocks, ctx.products, upstream[0].contiguous(), []
         ctx.stepped, updates = True, _updates(chain, products)
         for s, trace in enumerate(ctx.traces):

@@ -63,10 +63,10 @@ class FusedChain:
     ) -> None:
         self.blocks, self.units, self.buffers, self.descent = blocks, units, buffers, descent
         self.stepped: list[Tensor] = [state for b in blocks for state in (b.weight, b.bias, b.gamma, b.beta)]
-        # tensors that must not change after the forward pass; in descent, which changes all, one tensor suffices
+        # tensors that must not change after the forward pass; a descent changes all, so one suffices
         self.watched = [blocks[0].weight] if descent else [state for b in blocks for state in (b.weight, b.gamma)]
         self.runs, self.outputs, _ = blocks[-1].weight.shape
-        # in descent one parameter is enough to make autograd call the backward pass
+        # with a descent, one parameter is enough to make autograd call the backward pass
         self.states = [blocks[0].weight] if descent else self.stepped
         self.addresses = self.towards(momenta)
 
@@ -147,7 +147,7 @@ class Fused(torch.autograd.Function):
         chain: FusedChain = ctx.chain
         descent, dy = chain.descent, upstream[0].contiguous()
         if descent and ctx.stepped:
-            raise RuntimeError("in descent a graph allows only one backward pass, since its weights have changed")
+            raise RuntimeError("with a descent, a graph allows only one backward pass, which changes the weights")
         ctx.stepped, _ = True, ctx.saved_tensors
         gradients = [] if descent else [[torch.empty_like(state) for state in block[:4]] for block in chain.blocks]
         blocks = chain.addresses if descent else chain.towards(gradients)

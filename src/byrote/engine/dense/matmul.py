@@ -28,7 +28,7 @@ class Products:
 
     @classmethod
     def of(cls, precision: str, library: Kernels) -> "Products":
-        """The kind of products for a precision on this processor."""
+        """The products for a precision on this processor."""
         if precision == "fp32":
             return cls("fp32", library)
         return cls("bf16" if bfloat16.has_units() else "rounded", library)

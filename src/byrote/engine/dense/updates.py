@@ -1,4 +1,5 @@
-"""What the backward pass of a dense chain does with gradients: store them for an optimizer, or take a descent's step.
+"""The backward pass of a dense chain either stores gradients for an optimizer or uses them for a descent's step at
+once.
 
 If a weight's gradient is used at once, it is still in cache and need not be written to memory.
 """

@@ -35,7 +35,7 @@ static inline ivec pair_neighbors(vec first, vec second) {
 #endif
 }
 
-// r[i][j] <-> r[j][i] of a 16 x 16 block of 32-bit words.
+// Transpose a 16 x 16 block of 32-bit words: r[i][j] <-> r[j][i].
 static inline void transpose(ivec *r) {
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE(A, B, ...) __builtin_shufflevector(A, B, __VA_ARGS__)

@@ -251,7 +251,8 @@ static inline void feature_norm_relu_backward(const Block &block, int64_t j, con
     descent.update(block.bias + j, block.to_bias + j, 0);  // the batch mean cancels the bias
 }
 
-// From dy (rows, out) to the gradient of the input, `last_dx` (in, P), in float32 with weights rounded to bfloat16.
+// Compute the gradient of the input, `last_dx` (in, P), from dy (rows, out) in float32, with weights rounded to
+// bfloat16.
 static void last_backward(const Block &block, int64_t rows, Workspace &space, const Workspace::Layer &own,
                           const float *dy, const Descent &descent) {
     const int64_t P = space.P, in = block.in;
@@ -281,7 +282,8 @@ static void last_backward(const Block &block, int64_t rows, Workspace &space, co
     }
 }
 
-// The da of this block: from `last_dx` if `next` is 0, else from weights and da of the next block, of width `next`.
+// Compute da of this block: from `last_dx` if `next` is 0, otherwise from weights and da of the next block, which has
+// width `next`.
 static void hidden_backward(const Block &block, int64_t rows, Workspace &space, const Workspace::Layer &own,
                             int64_t next, const Descent &descent) {
     const int64_t P = space.P;

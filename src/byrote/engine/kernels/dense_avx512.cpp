@@ -83,11 +83,11 @@ struct Workspace {
     }
 };
 
-// x as it is stored in an operand of type Number.
+// Convert x to the value that an operand of type Number stores.
 template <class Number> vec round_operand(vec x);
 template <> inline vec round_operand<float>(vec x) { return x; }
 template <> inline vec round_operand<rounded>(vec x) { return nearest(x); }
-template <> inline vec round_operand<bf16>(vec x) { return x; }  // `pair_lanes` and `pair_neighbors` round
+template <> inline vec round_operand<bf16>(vec x) { return x; }  // rounded by `pair_lanes` and `pair_neighbors`
 
 template <class Number> inline vec multiply_add(vec sum, float a, vec b) { return sum + a * b; }
 #ifdef __AVX512BF16__
@@ -231,7 +231,7 @@ inline void unpack_features(const float *from, int64_t rows, int64_t out, int64_
             std::copy_n(from + f * P + b * WIDE, columns(out, f), features + b * out + f);
 }
 
-// From the input h, with operands of type Number, to an output of type Out.
+// Compute a block's output, of type Out, from its input h, with operands of type Number.
 template <class Number, class Out>
 void block_forward(const Block &block, int64_t rows, Workspace &space, const float *h, Workspace::Layer *own) {
     for (int64_t f = 0; f < block.out; f += WIDE) {
@@ -347,7 +347,7 @@ template <class Number> void chain_evaluate(const ChainPass &p) {
     unpack_features(own[1].h[0], rows, last.out, space.P, p.features);
 }
 
-// From da of block i in space.da[0], with operands of type Number and input h, to da of the block below (type Below).
+// Compute da of the block below, of type Below, from da of block i (space.da[0]), with operands of type Number.
 template <class Number, class Below>
 void block_backward(const Block *blocks, int64_t i, int64_t s, int64_t rows, Workspace &space, const float *h,
                     const Descent &descent) {
@@ -356,7 +356,7 @@ void block_backward(const Block *blocks, int64_t i, int64_t s, int64_t rows, Wor
         const int64_t end = std::min(block.in, start + GROUP);
         for (int64_t f = start; i && f < end; f += WIDE) {  // before the step changes the weights
             copy_weight_columns<Number>(block, f, space.weight_panel);
-            const int64_t count = columns(end, f + WIDE);  // none behind the last panel of this group
+            const int64_t count = columns(end, f + WIDE);  // 0 after the last panel of this group
             Prefetch next(block.weight + f + WIDE, count, steps(space.P, block.out), block.out, block.in);
             panel_product<Number>(space.da[0][0], space.P, space.weight_panel, words<Number>(block.out), space.panel,
                                   next);

@@ -18,7 +18,7 @@ __all__ = ["gives_known_answers"]
 
 _COUNT = 37  # not a multiple of the length of a vector
 _VALUES = tuple((-1) ** i * (0.37 + 1.618 * i) * 10.0 ** (i % 7 - 3) for i in range(_COUNT))
-_SLACK = 2e-6  # the error of a sum of a few float32 numbers, whose operations may be fused
+_SLACK = 2e-6  # tolerance for sums of a few float32 numbers, which a compiler may fuse
 
 
 def gives_known_answers(library: ctypes.CDLL) -> bool:

@@ -11,11 +11,11 @@
 
 #include "numbers.hpp"
 
-// Always inlined: a stride or a null pointer that the caller fixes is then a constant, and such constants determine
-// which multiplications and additions a compiler fuses.
+// Always inlined, so that a stride or a null pointer from the caller is a constant at compile time. These constants
+// determine which multiplications and additions a compiler fuses.
 #define INLINED static inline __attribute__((always_inline))
 
-constexpr int64_t CHUNK = 128;  // rows whose squared deviations are taken from their own mean, before chunks merge
+constexpr int64_t CHUNK = 128;  // rows in a chunk, which has its own mean and squared deviations
 
 // Everything that one pass reads and writes, as Python passes it (`arguments.py`). Pointers that a pass does not use
 // are null.

@@ -20,7 +20,7 @@ from byrote.sweep.plan import Task
 
 __all__ = ["Local", "default_workers"]
 
-_ATTEMPTS = 2  # how often a task is tried in total if its worker dies
+_ATTEMPTS = 2  # attempts at a task whose worker dies
 _TICK = 0.25  # seconds between two checks of whether to stop
 
 
@@ -93,7 +93,7 @@ class _Slot(threading.Thread):
         self._todo, self._setting, self._say = todo, setting, say
         self._process: subprocess.Popen[str] | None = None
         self._stopping = threading.Event()
-        self._lock = threading.Lock()  # one writer at a time, and none to a worker being ended
+        self._lock = threading.Lock()  # one writer at a time; nothing is sent to a worker that is being ended
 
     def run(self) -> None:
         try:

@@ -73,7 +73,7 @@ def classes(name: str, labels: "torch.Tensor", num_classes: int) -> None:
         outside = ((labels < 0) | (labels >= num_classes)).flatten()
         first, count = int(outside.int().argmax()), int(outside.sum())
         where = f" in row {first}" if labels.ndim == 1 else ""
-        more = f" and {count - 1} more such values" if count > 1 else ""
+        more = f" and {count - 1} more values out of range" if count > 1 else ""
         raise ValueError(
             f"{name} must lie in 0..{num_classes - 1}, got {int(labels.flatten()[first])}{where}{more}"
             f"{_range_hint(name, low, high, num_classes)}"
@@ -206,7 +206,7 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
 
 
 def finite_rows(name: str, rows: "torch.Tensor", advice: str) -> None:
-    """Check that no row (n, C) has a NaN or an infinity; the error states how many rows do and what to do about
+    """Check that no row (n, C) has a NaN or an infinity; the error gives the number of such rows and what to do about
     them."""
     bad = ~rows.isfinite().all(1)
     if bool(bad.any()):

@@ -25,8 +25,8 @@ def digest_contents(experiments: Iterable[Spec]) -> None:
 
 
 def contents_of(part: object, known: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """The files and the user's modules that a spec names, with the digest of each; `known` holds digests found
-    before."""
+    """The files and the user's modules that a spec names, with the digest of each; `known` has the digests that were
+    computed before."""
     if isinstance(part, Component):
         for name in (part.kind, getattr(part, "factory", "")):
             module = module_of(name)

@@ -41,7 +41,7 @@ FORMAT = 2
 SEEDS = ("seed", "noise_seed", "split_seed")
 """The fields of an experiment in which repetitions of the same run differ."""
 
-_CODE = ("kind", "factory")  # fields whose value "module:name" names code
+_CODE = ("kind", "factory")  # fields with a value "module:name" that refers to code
 _LENGTH = 16
 _NUMBERS = (int, float, type(None))
 _PLAIN = (str, *_NUMBERS)  # plain leaves; checked first, because most values are leaves

@@ -55,7 +55,7 @@ _KINDS = {
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with `~` replaced by the home folder, unless there is no such home.
+    """The path with `~` replaced by the home folder, if that home exists.
 
     >>> expanded("~nobody-of-this-name/a.csv").parts[0]
     '~nobody-of-this-name'

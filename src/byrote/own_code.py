@@ -44,7 +44,7 @@ def import_modules(modules: Iterable[str]) -> None:
             if error.name is not None and f"{name}.".startswith(f"{error.name}."):
                 raise ValueError(
                     f"`imports=[{name!r}]` failed: there is no module {error.name!r} in {os.getcwd()} or among the "
-                    "installed packages; run the command in the folder that holds the module"
+                    "installed packages; run the command in the folder that contains the module"
                 ) from None
             raise ValueError(f"`imports=[{name!r}]` failed: {described(error)}") from error
         except (Exception, SystemExit) as error:
@@ -66,7 +66,9 @@ def _check_name(name: str) -> None:
     *folders, last = path.parts or ("..",)
     parts = [*folders, last.removesuffix(".py")]
     if ".." in parts:
-        raise ValueError(f"{needed}; run the command in the folder that holds the module, and name it without a path")
+        raise ValueError(
+            f"{needed}; run the command in the folder that contains the module, and name it without a path"
+        )
     meant = [part if part.isidentifier() else _identifier(part) for part in parts]
     rename = "" if meant == parts else f"rename {path} to {Path(*meant)}{path.suffix} and "
     raise ValueError(f"{needed}; {rename}write `imports=[{'.'.join(meant)!r}]`")

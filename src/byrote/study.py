@@ -100,7 +100,7 @@ class Part(Spec):
         bind: fields that are chosen for each loss, such as "training.optimizer.lr". They count as part of the loss and
             not of the setting, so that losses with different learning rates are compared in one setting. None: the
             study's `bind`.
-        base: fields of every run of the part; they override those of the study.
+        base: fields of every run of the part; they override the fields of the study.
         axes: lists of values by path; the runs are their product.
         paired: lists of values by path, all of equal length, that are combined row by row; each row is combined with
             the product of the axes.
@@ -145,10 +145,10 @@ class Study(Spec):
     Args:
         name: the study's name, after which its stores are named.
         title: the heading of the report.
-        bind: the `bind` of every part without one of its own.
+        bind: the `bind` of every part that does not set its own.
         base: fields of every run; a path is dotted, as in "noise.rate".
         part: the grids, at least one.
-        scales: for each scale by name, the fields that override those of every part; empty: the study has a single
+        scales: for each scale by name, the fields that override the fields of every part; empty: the study has a single
             size.
         default_scale: the scale used by default; empty: the first.
     """

@@ -138,13 +138,13 @@ class Table:
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, object]]) -> Table:
-        """A table made from rows; a column that a row lacks has an absent value there (NaN or '')."""
+        """A table made from rows; a column that is missing in a row has an absent value there (NaN or '')."""
         names = dict.fromkeys(name for row in rows for name in row)
         return cls({name: _of_objects([row.get(name) for row in rows]) for name in names})
 
     @classmethod
     def concat(cls, tables: Sequence[Table]) -> Table:
-        """The rows of all tables in turn; a column that a table lacks has absent values in its rows."""
+        """The rows of all tables in turn; a column that is missing in a table has absent values in its rows."""
         parts = [table for table in tables if table.columns]
         names = dict.fromkeys(name for table in parts for name in table.columns)
         if all(set(table.columns) == set(names) for table in parts):
@@ -295,7 +295,7 @@ class Table:
         return columns
 
     def final(self, by: str = "key") -> Table:
-        """One row per run, that of its last evaluated epoch; runs are in the order of their first rows.
+        """The row of each run's last evaluated epoch; runs are in the order of their first rows.
 
         Args:
             by: the column that identifies runs.

@@ -222,7 +222,7 @@ def test_a_flipped_bit_and_a_second_copy_are_refused(tmp_path: Path) -> None:
     np.save(stream, GRAY)
     with zipfile.ZipFile(own.path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("images.npy", stream.getvalue())
-    with pytest.raises(ValueError, match="it holds two arrays with the same name"):
+    with pytest.raises(ValueError, match="it contains two arrays with the same name"):
         own.load()
 
 

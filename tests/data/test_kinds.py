@@ -72,7 +72,7 @@ def test_lists_are_no_features_and_no_labels(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="labels must be integers or strings, got a list in row 1: write one class"):
         table(tmp_path / "t.parquet", label_column="pair").load()
     duckdb.sql(f"COPY (SELECT pair, label FROM '{tmp_path / 't.parquet'}') TO '{tmp_path / 'u.parquet'}'")
-    with pytest.raises(ValueError, match="got none; column 'pair' holds lists: write a column for each number"):
+    with pytest.raises(ValueError, match="got none; column 'pair' contains lists: write a column for each number"):
         table(tmp_path / "u.parquet").load()
 
 

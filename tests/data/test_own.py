@@ -102,7 +102,7 @@ def test_layouts(tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ..
         ({"picture": GRAY}, "has no array 'train_images'"),
         (
             {"images": GRAY, "labels": LABELS, "test_labels": LABELS},
-            "holds both test_labels and arrays named images",
+            "contains both test_labels and arrays named images",
         ),
         ({"images": GRAY, "labels": LABELS[:-1]}, "20 images need the same number of labels"),
         ({"images": GRAY, "labels": np.stack([LABELS, LABELS], 1)}, "expected one label per sample"),
@@ -199,7 +199,7 @@ def test_folders_that_do_not_make_a_data_set(tmp_path: Path) -> None:
     pytest.importorskip("PIL.Image")
     with pytest.raises(FileNotFoundError, match="there is no"):
         data.ImageFolder(path=str(tmp_path / "nowhere")).load()
-    with pytest.raises(ValueError, match="must hold one folder of images per class"):
+    with pytest.raises(ValueError, match="must contain one folder of images per class"):
         data.ImageFolder(path=str(tmp_path)).load()
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")

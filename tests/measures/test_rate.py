@@ -241,7 +241,7 @@ BAD[1, 2], BAD[2, 0] = math.nan, -math.inf
             torch.zeros(3, 4),
             torch.tensor([0, 4, -1]),
             ValueError,
-            r"in 0\.\.3, got 4 in row 1 and 1 more such values: a negative label",
+            r"in 0\.\.3, got 4 in row 1 and 1 more values out of range: a negative label",
         ),
         (torch.zeros(3, 4), torch.tensor([1, 4, 2]), ValueError, "got 4 in row 1: labels must start at 0.*subtract 1"),
         (torch.zeros(3, 5), torch.tensor([0, 1, 2]), ValueError, r"expected logits \(n, 4\)"),

@@ -210,7 +210,7 @@ def test_a_plan_is_kept_to(root):
     with pytest.raises(ValueError, match="made from a different spec"):
         other.write(root)
     (root / "plan.json").write_text("[]")
-    with pytest.raises(ValueError, match="does not hold a JSON object"):
+    with pytest.raises(ValueError, match="does not contain a JSON object"):
         _ = byrote.open(root).results
 
 

@@ -44,7 +44,7 @@ class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type:
 
     Attributes: `observer_`, once training has begun.
 
-    Raises: ValueError if a batch lacks its index; ModuleNotFoundError without skorch.
+    Raises: ValueError if a batch has no index; ModuleNotFoundError without skorch.
     """
 
     observer_: Observer

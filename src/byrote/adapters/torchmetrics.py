@@ -60,7 +60,8 @@ class NeuralCollapseNC1(Metric):
         convention: as for `byrote.measures.nc1`.
         options: those of `torchmetrics.Metric`, such as `process_group` or `sync_on_compute`.
 
-    Called as a function, it takes a batch and returns NC1 of this batch alone, or NaN if the batch lacks a class.
+    Called as a function, it takes a batch and returns NC1 of this batch alone, or NaN if a class is missing in the
+    batch.
 
     Raises: ValueError if two processes have both seen a sample before their last batch. In this case each process
     iterated over the whole data set; use a DistributedSampler.

@@ -196,7 +196,7 @@ def plan(
     half_width
         The half-width that the confidence interval should have; give either this option or --checks.
     checks
-        How many looks (checks of a sample) to take, including second looks at the same sample.
+        The number of looks (checks of a sample), including second looks at the same sample.
     twice
         How many of the looks are second looks, which show how often the reviewer errs (default: a tenth).
     seed

@@ -18,7 +18,7 @@ Imports = Annotated[list[str] | None, Parameter(name="--import", negative=())]
 
 
 def import_own(about: Mapping[str, Any], named: Sequence[str] | None, contents: Iterable[str] = ()) -> None:
-    """Import the modules that `--import` names and those recorded in the store, to register the user's claims and
+    """Import the modules that `--import` names and the modules recorded in the store, to register the user's claims and
     figures.
 
     A store may be read on a machine without its modules. A recorded module that cannot be imported is reported and left
@@ -50,7 +50,7 @@ def say_changed(contents: Iterable[Mapping[str, str]]) -> None:
     module is skipped, because its import reports the error.
 
     Args:
-        contents: for each run the digests of its files and modules, those of modules under `module:NAME`.
+        contents: for each run the digests of its files and modules; the digest of a module is under `module:NAME`.
     """
     recorded: dict[str, set[str]] = {}
     for one in contents:

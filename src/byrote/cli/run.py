@@ -76,13 +76,13 @@ def run(
     cohort
         The largest number of runs that are trained together as one stack.
     limit
-        Do at most this many runs, in the order of the plan.
+        Train at most this many runs, in the order of the plan.
     max_time
         Stop after this time, such as 90m, 2h or 3600 (seconds): no further runs start, current runs finish their epoch
         and save a checkpoint, and the same command continues from there.
     where
-        path=value: do only runs whose spec has this value, such as noise.rate=0.4 or loss=cross_entropy. May be given
-        several times: values of the same path are alternatives, and different paths must all match.
+        path=value: train only runs whose spec has this value, such as noise.rate=0.4 or loss=cross_entropy. May be
+        given several times: values of the same path are alternatives, and different paths must all match.
     first
         longest: the longest runs start first, so that all workers end together; claims: the runs start first that are
         likely to decide an inconclusive claim soonest.

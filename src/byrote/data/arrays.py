@@ -53,7 +53,7 @@ class Arrays(Own):
         split = [name for name in _SPLIT if name in arrays]
         if split and ("images" in arrays or "labels" in arrays):
             raise ValueError(
-                f"{where} holds both {split[0]} and arrays named images or labels: name a split in all names, or in "
+                f"{where} contains both {split[0]} and arrays named images or labels: name a split in all names, or in "
                 "none"
             )
         self._need(arrays, _SPLIT if not {"images", "labels"} & arrays.keys() else ("images", "labels"), others)

@@ -108,7 +108,7 @@ class Dataset(Component, family="data"):
 
     title: ClassVar[str] = ""
     count: ClassVar[int | None] = None  # classes of the complete data set, if known beforehand
-    mean: ClassVar[tuple[float, ...]] = ()  # of x/255 over the full training set, for each channel
+    mean: ClassVar[tuple[float, ...]] = ()  # mean and deviation of x/255 over the full training set, for each channel
     std: ClassVar[tuple[float, ...]] = ()
 
     classes: tuple[int, ...] | None = Field(default=None, min_length=2)

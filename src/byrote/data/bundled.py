@@ -13,7 +13,7 @@ __all__ = ["FILE", "MEAN", "STD", "FashionMNISTSubset", "content_digest", "decod
 
 FILE = Path(__file__).parent / "fashion_mnist_subset.npz"
 CONTENT = "216f4b8ab10c846046680fdbb732c5a29d452e2467f15468497b0dc2a4afd83a"
-MEAN, STD = (0.2860,), (0.3530,)  # of the full training set
+MEAN, STD = (0.2860,), (0.3530,)  # mean and deviation of x/255 over the full training set
 _COUNTS = {"train": (1000,) * 10, "test": (1000, 1000, *(200,) * 8)}
 
 

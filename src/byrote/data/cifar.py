@@ -31,7 +31,7 @@ _NAMES = tuple(part.removesuffix(".bin") for parts in _PARTS.values() for part i
 
 
 def _rows(images: "np.ndarray[Any, Any]", labels: object) -> bytes:
-    """Images uint8 (n, 3, 32, 32) and their labels as rows of the published binary format."""
+    """Convert images, uint8 (n, 3, 32, 32), and their labels to rows of the published binary format."""
     try:
         column = np.asarray(labels, dtype=np.uint8)
     except (TypeError, OverflowError) as error:
@@ -62,10 +62,10 @@ def _from_python(path: Path) -> bytes:
 
 
 def _from_png(path: Path, name: str) -> bytes:
-    """A PNG file with one image per row, pixel by pixel; the labels of all batches are in one JSON list."""
+    """Read a PNG file with one image per row, pixel by pixel; the labels of all batches are in one JSON list."""
     pixels = read_png(inputs.read(path, _LIMIT, "a batch of CIFAR-10"))
     if pixels.size % (32 * 32 * 3):
-        raise ValueError(f"{path} must hold whole images of 32x32x3, one per row, got shape {pixels.shape}")
+        raise ValueError(f"{path} must contain one whole image of 32x32x3 per row, got shape {pixels.shape}")
     images = pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
     split = "test" if name == "test_batch" else "train"
     beside = path.parent / f"{split}_lables.json"  # the publisher's spelling
@@ -164,7 +164,7 @@ def _find_human(folder: Path, part: str) -> bytes | None:
 
 
 def _member(archive: bytes, name: str) -> bytes:
-    """The content of one member of a zip archive, which may have at most 16 MiB."""
+    """The content of one member of a zip archive; the member may have at most 16 MiB."""
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened, opened.open(name) as member:
             content = member.read((1 << 24) + 1)

@@ -59,7 +59,7 @@ class ImageFolder(Own):
 
 
 def _twice(files: list[Path]) -> list[str]:
-    """A sentence about files that appear more than once because of links."""
+    """A sentence about images that appear more than once because of links; empty if there are none."""
     first: dict[tuple[int, int], Path] = {}
     again: list[tuple[Path, Path]] = []
     for path in files:

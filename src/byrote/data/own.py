@@ -1,4 +1,4 @@
-"""The base of the user's own data: checks of files and classes, a held-out split, and scaling.
+"""The base class for the user's own data: it checks files and classes, holds out a test split, and scales pixels.
 
 If a source has no test set, every fifth sample of each class, in the order of the ids, is held out as the test set.
 """
@@ -27,7 +27,7 @@ class Content(NamedTuple):
     train: Raw
     test: Raw
     names: tuple[str, ...] = ()  # of the classes, if they have names
-    notes: tuple[str, ...] = ()  # what was left out or decided, one sentence for each
+    notes: tuple[str, ...] = ()  # one sentence for each thing that was left out or decided
 
 
 class Own(Dataset, abstract=True):
@@ -51,7 +51,7 @@ class Own(Dataset, abstract=True):
 
     @abstractmethod
     def files(self) -> list[Path]:
-        """Exactly the files that are read."""
+        """The files that are read, and no others."""
 
     @property
     def place(self) -> Path:

@@ -1,6 +1,6 @@
 """S modules of the same shape as one module, in which every parameter and buffer has a leading axis of runs.
 
-An `Ensemble` holds the stacked states under the same names as in a single module; a separate `Computation` defines how
+An `Ensemble` has the stacked states under the same names as in a single module; a separate `Computation` defines how
 the runs are computed: one after another (`run_by_run`), all at once (`run_by_run`, `dense.batched`), or as a chain of
 dense blocks in compiled kernels (`dense.chain`).
 """

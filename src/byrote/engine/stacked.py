@@ -54,7 +54,7 @@ def stack(
         A `StackedNetwork`: x (S, B, *input_shape) or one shared (B, *input_shape) -> logits (S, B, N).
 
     Raises:
-        ValueError: no modules, modules without those parts, or modules with different states.
+        ValueError: no modules, modules without `features` or `head`, or modules with different states.
 
     >>> def plain():
     ...     module = nn.Module()

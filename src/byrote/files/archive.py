@@ -68,7 +68,7 @@ def _unpack(archive: Path, folder: Path, wanted: tuple[str, ...], limit: int) ->
         for name, content in _members(archive, wanted):
             target = folder / _inside(archive, name)
             if name in names:
-                raise ValueError(f"{archive} holds {name!r} twice")
+                raise ValueError(f"{archive} contains {name!r} twice")
             target.parent.mkdir(parents=True, exist_ok=True)
             with content, target.open("wb") as file:
                 while chunk := content.read(_CHUNK):
@@ -78,7 +78,7 @@ def _unpack(archive: Path, folder: Path, wanted: tuple[str, ...], limit: int) ->
                     file.write(chunk)
             names[name] = None
             if len(names) > 100_000:
-                raise ValueError(f"{archive} holds more than 100,000 files")
+                raise ValueError(f"{archive} contains more than 100,000 files")
     except _BROKEN as error:
         raise ValueError(f"{archive} is not a complete archive: {error}") from None
     missing = set(wanted) - names.keys()

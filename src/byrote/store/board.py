@@ -60,7 +60,7 @@ class Board(Protocol):
         """A file; None if it does not exist."""
 
     def touch(self, name: str, generation: int) -> None:
-        """Set the time of a file that this process created to now; a removed file is not created again."""
+        """Set the modification time of a file that this process created to now; a removed file is not created again."""
 
     def delete(self, name: str, generation: int) -> None:
         """Remove a file; a file that is gone is not an error."""
@@ -110,7 +110,7 @@ class _FolderBoard:
                 opened = os.open(f"{folder}/{generation}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
             except FileExistsError:
                 return False
-            except FileNotFoundError:  # the last holder has just removed the folder
+            except FileNotFoundError:  # the last owner of a lease has just removed the folder
                 if attempt == _TIMES_TRIED - 1:
                     raise
                 continue
@@ -134,7 +134,7 @@ class _FolderBoard:
     def delete(self, name: str, generation: int) -> None:
         with suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(f"{self._folder(name)}/{generation}")
-        with suppress(OSError):  # the folder holds other files, or it is gone
+        with suppress(OSError):  # the folder contains other files, or it is gone
             os.rmdir(self._folder(name))
 
     def clock(self) -> float:

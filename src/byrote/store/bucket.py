@@ -2,8 +2,8 @@
 
 A put is atomic: an object is complete or absent, and an interrupted upload leaves nothing. `create` and `replace` are
 conditional (If-None-Match, If-Match), so only one of several writers succeeds. When a response is lost, obstore repeats
-the request. The first request may have succeeded, so an object with exactly the requested content counts as written by
-us.
+the request. The first request may have succeeded, so an object with exactly the requested content is taken as written
+by this process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Bucket", "ObjectVersion", "adopt_settings", "endpoint", "public_sett
 _TIMEOUT, _RETRIES = "60s", 6
 _UNSIGNED = ("Missing AccessKeyId", "Missing SecretAccessKey", "/latest/api/token")  # the last: of a machine's role
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-_PUBLIC = (_ENDPOINTS, ("AWS_REGION", "AWS_DEFAULT_REGION"))  # grouped by what they set; none is secret
+_PUBLIC = (_ENDPOINTS, ("AWS_REGION", "AWS_DEFAULT_REGION"))  # grouped by the setting; none is secret
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Bucket:
             pass
 
     def clock(self) -> float:
-        """The time by the bucket's clock: the time that it gives to an object written now, in whole seconds.
+        """The time by the bucket's clock, in whole seconds, taken from an object that is written now.
 
         Raises:
             OSError: the bucket cannot be reached, or cannot be written to.

@@ -1,7 +1,7 @@
 """`byrote cancel DIR`: ask every driver of a store, on any host, to stop after the current epoch.
 
 The request is one file in the store with a random token. A driver notes the current token when it starts, and stops
-when another token appears. So the file need not be removed, and drivers that start later are not affected.
+when another token appears. So the file does not have to be removed, and drivers that start later are not affected.
 """
 
 import json

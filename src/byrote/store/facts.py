@@ -29,7 +29,7 @@ __all__ = ["Facts"]
 
 _FIELDS = ("data", "noise", "loss", "start")
 _MEMORY = "facts.json"
-_MOST = 5000  # the newest combinations, which are kept
+_MOST = 5000  # how many combinations are kept, the newest
 _COUNTS = ("n_train", "n_test", "feature_width")  # not checked, because they depend on the data and the network
 
 
@@ -38,7 +38,7 @@ class Facts:
 
     Args:
         compute: whether to compute facts that are not in the cache, which loads torch; False: they count as unknown.
-        own: whether files may be read and the user's own modules imported for this; False: facts that need a file or a
+        own: whether this object may read files and import the user's own modules; False: facts that need a file or a
             module that is not yet imported count as unknown.
     """
 
@@ -75,7 +75,7 @@ class Facts:
         return computed
 
     def wrong(self, spec: Mapping[str, Any], contents: Mapping[str, str], stored: Mapping[str, Any]) -> str:
-        """The stored facts that contradict the spec, in words; empty if none does, or if the right facts are
+        """The stored facts that contradict the spec, in words; empty if there are none, or if the right facts are
         unknown."""
         given = self.of(spec, contents) or {}
         if stored.items() >= given.items():
@@ -132,8 +132,8 @@ def _is_file(name: str) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two facts are equal. Numbers may differ in the last digits, as between processors, and NaN counts as
-    None.
+    """Whether two facts are equal. Numbers may differ in the last digits, as they do between processors; NaN and None
+    are equal.
     """
     if isinstance(one, float) and math.isnan(one):
         one = None

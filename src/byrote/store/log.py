@@ -1,4 +1,4 @@
-"""What happened to a store, for people and programs that watch it: `DIR/log/`.
+"""The log of a store, `DIR/log/`, for people and programs that watch it.
 
 | file | what |
 |---|---|

@@ -1,4 +1,4 @@
-"""A store in a bucket, `s3://bucket/prefix`, has a local copy that is kept equal to it.
+"""A store in a bucket, `s3://bucket/prefix`, has a local copy, which this module keeps up to date.
 
 All parts of byrote work on folders. So a store in a bucket is copied to byrote's cache folder, and only this module
 handles what differs in the bucket:
@@ -10,8 +10,8 @@ handles what differs in the bucket:
 | `.running/` | leases (`byrote.store.board`), notes, checkpoints |
 | `log/` | the events of the drivers, costs, a text per run |
 
-Files are written to the bucket first and to the copy afterwards, so that the copy never holds a run that the bucket
-lacks. `refresh` fetches new objects from the bucket. For a store in a folder, every function here does nothing.
+Files are written to the bucket first and to the copy afterwards, so that a run is never in the copy unless it is in the
+bucket. `refresh` fetches new objects from the bucket. For a store in a folder, every function here does nothing.
 """
 
 import hashlib
@@ -86,7 +86,7 @@ def located(name: str | Path) -> Path:
 
 
 def bucket_of(root: Path) -> Bucket | None:
-    """The bucket of which a folder is the copy; None if the store itself is a folder."""
+    """The bucket whose local copy is this folder; None if the store itself is a folder."""
     try:
         with open(f"{root}/{_NOTE}", encoding="utf-8") as file:
             return _bucket(str(root), json.loads(file.readline())["url"])
@@ -114,7 +114,7 @@ def shown(text: str) -> str:
 
 
 def object_of(key: str) -> str:
-    """The object that holds a run."""
+    """The name of the object that contains a run."""
     return f"runs/{key}.tar"
 
 
@@ -155,11 +155,11 @@ def _note(root: Path, versions: dict[str, str]) -> None:
 
 
 def refresh(root: Path, *, anew: bool = False) -> None:
-    """Update the copy to what the bucket holds.
+    """Update the copy to the present content of the bucket.
 
     Args:
         root: the store.
-        anew: fetch every object, even if its version is known.
+        anew: fetch every object again, even if its version is known.
 
     Raises:
         OSError: the bucket cannot be reached.
@@ -273,7 +273,8 @@ def upload_run(root: Path, key: str, folder: Path, is_whole: Callable[[], bool])
         is_whole: whether the run in the copy is undamaged.
 
     Returns:
-        Whether it is in place; False if the bucket holds an undamaged run with that key, which is then copied.
+        Whether the run is in place; False if the bucket already has an undamaged run with that key, which is then
+        copied.
     """
     bucket = bucket_of(root)
     if bucket is None:

@@ -15,8 +15,8 @@ from byrote.table import Table
 __all__ = ["join_parquet", "lazy_table", "metadata_of", "read_many", "read_parquet", "write_parquet"]
 
 Column = NDArray[Any]
-_SMALL = 4_000_000  # most numbers in a table whose columns are read together: 32 MB
-_TOGETHER = 500  # most files that are read at once, because the reader keeps the footer of each in memory
+_SMALL = 4_000_000  # the most numbers in a table whose columns are read together: 32 MB
+_TOGETHER = 500  # the most files that are read at once, because the reader keeps the footer of each file in memory
 _DESCRIBED = "DESCRIBE SELECT * FROM read_parquet($files)"
 
 
@@ -60,7 +60,7 @@ def read_many(paths: Sequence[Path]) -> Iterator[tuple[dict[str, Column], NDArra
     """The columns of many Parquet files one after another, some hundred files at a time.
 
     Yields:
-        The columns (a file may lack some of them), and for each row the index of its file in `paths`.
+        The columns (some may be missing in a file), and for each row the index of its file in `paths`.
 
     Raises:
         ValueError: a file is not readable Parquet; the message names it.
@@ -104,7 +104,7 @@ def lazy_table(path: Path, check: Callable[[], None]) -> Table:
 
     Args:
         path: the file.
-        check: called after each reading; raises an error if the file is no longer the one that was checked.
+        check: called after each read; it raises an error if the file has been replaced since it was checked.
 
     Raises:
         ValueError: the file is not readable Parquet.

@@ -129,7 +129,8 @@ class Plan:
     def present(self, committed_keys: Iterable[str]) -> dict[str, str]:
         """For each finished entry, by key, the key of its committed run.
 
-        The key of the run is the entry's own key or, if older contents were accepted, the key with such a content.
+        The key of the run is the entry's own key or, if older contents were accepted, the key that results from one of
+        them.
         """
         whole = set(committed_keys)
         answers = {}
@@ -166,8 +167,8 @@ class Plan:
         study may grow.
 
         Raises:
-            ValueError: the folder holds another study or scale, runs that this study does not contain, or files that do
-                not form a store.
+            ValueError: the folder has a store of another study or scale, or contains runs that are not in this study,
+                or files that do not form a store.
         """
         there = Plan.read(root)
         if there is not None:

@@ -51,7 +51,7 @@ def progress_of(root: Path, state: Mapping[str, Any], now: float | None = None) 
 
 
 def _active(events: Sequence[Event], hosts: Iterable[str]) -> dict[str, Event]:
-    """The first event of each driver that is still at work, as far as this machine can tell, by the driver's name."""
+    """The first event of each driver that still seems to be at work, by the driver's name."""
     import socket
 
     begun: dict[str, Event] = {}

@@ -43,7 +43,7 @@ def _none() -> Table:
 
 @dataclass(frozen=True)
 class Results:
-    """The tables of a store as they are stored; `byrote.analysis.Analysis` makes them comparable.
+    """The tables of a store as they were written; `byrote.analysis.Analysis` prepares them for comparisons.
 
     Attributes:
         runs: one row per run: key, part, status ("done" or "failed"), error, its spec, the contents of the files and
@@ -70,7 +70,7 @@ class Results:
 
     @property
     def partial(self) -> str:
-        """How many of the planned runs the tables hold, such as "6 of 108 runs"; empty if they hold all."""
+        """How many of the planned runs are in the tables, such as "6 of 108 runs"; empty if all runs are there."""
         planned = int(self.about.get("planned", 0))
         return f"{len(self.runs)} of {planned} runs" if len(self.runs) < planned else ""
 
@@ -189,19 +189,19 @@ def _whole(folder: Path, keys: Iterable[str], names: tuple[str, ...]) -> dict[st
 
 
 def _runs_with_features(folder: Path, manifests: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-    """The files of features in the folders of runs, checked."""
+    """The files of features in the folders of runs, after a check."""
     keys = [key for key, manifest in manifests.items() if _FEATURES in manifest["files"]]
     return [folder / key / _FEATURES for key in _whole(folder, keys, (_FEATURES,))]
 
 
 def _feature_files(folder: Path, stored: Compacted | None, manifests: Mapping[str, Mapping[str, Any]]) -> Parts:
-    """The files that hold features, checked: the compacted file, then the files of the runs."""
+    """The files of features, after a check: first the compacted file, then the files of the runs."""
     own = _runs_with_features(folder, manifests)
     return [*([] if stored is None else stored.feature_files()), *([own] if own else [])]
 
 
 def _features(folder: Path, stored: Compacted | None, manifests: Mapping[str, Mapping[str, Any]]) -> Table:
-    """The features of all runs: the compacted ones, then those in the folders of runs."""
+    """The features of all runs: first the compacted features, then the features in the folders of runs."""
     tables = [] if stored is None else stored.features()
     paths = _runs_with_features(folder, manifests)
     if paths:
@@ -251,7 +251,7 @@ def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") 
         part: only the runs of this part of the study; empty: all. A part cannot be written into the store itself.
 
     Raises:
-        ValueError: `root` is not a store, or it has no such part.
+        ValueError: `root` is not a store, or the part does not exist.
         byrote.files.WriteError: the disk is full or read-only.
 
     Damaged tables in a store are written again from the folders of its runs, if no run would be lost.
@@ -274,7 +274,7 @@ def _undamaged(root: Path) -> Results:
     """The tables of a store; if its compacted tables are damaged, they are made from the folders of its runs.
 
     Raises:
-        CompactedError: the compacted tables are damaged, and they may hold runs that have no folder.
+        CompactedError: the compacted tables are damaged, and they may contain runs that have no folder.
     """
     try:
         results = read_results(root)

@@ -1,4 +1,4 @@
-"""One stored run, read and checked: `DIR/<key>/` must hold exactly what byrote wrote for that key.
+"""One stored run, read and checked: `DIR/<key>/` must contain exactly what byrote wrote for that key.
 
 The manifest is sealed and lists every other file with its size and SHA-256. One of these files is `spec.json`, from
 which the key follows. So a file that is truncated, altered, or exchanged with a file of another run is noticed.
@@ -48,7 +48,7 @@ class Flaw:
         kind: "torn" (a file is missing or truncated), "altered", "swapped" (a file belongs to another run), "missing"
             (the run is in the plan but not in the store), or "foreign" (the run is in the store but not in the plan).
         file: the file; empty if the flaw concerns the run as a whole.
-        words: what is wrong, as the predicate of a sentence about the file.
+        words: the predicate of a sentence about the file, such as "is truncated (3 of 8 bytes)".
     """
 
     key: str
@@ -66,7 +66,7 @@ class Flaw:
 
 
 def facts_flaw(key: str, wrong: str) -> Flaw:
-    """The flaw of a manifest whose facts contradict the run's spec; `wrong` lists these facts."""
+    """The flaw of a manifest that has facts contradicting the run's spec; `wrong` lists these facts."""
     return Flaw(key, "altered", MANIFEST, f"has facts that contradict its spec ({wrong})")
 
 
@@ -118,7 +118,7 @@ def read_manifest(root: Path, key: str) -> dict[str, Any]:
         raise _damaged(root, key, "swapped", MANIFEST, f"belongs to run {manifest.get('key')}")
     files = manifest.get("files")
     if not isinstance(files, dict) or SPEC not in files or not (is_sealed or manifest.keys() == _UNSEALED):
-        raise _damaged(root, key, "altered", MANIFEST, "does not hold what byrote writes")
+        raise _damaged(root, key, "altered", MANIFEST, "does not contain what byrote writes")
     return manifest
 
 
@@ -205,7 +205,7 @@ def read_weights(root: Path, key: str) -> dict[str, NDArray[Any]]:
     """The trained weights of a run by name.
 
     Raises:
-        ValueError: the run does not exist, has no stored weights, or its file is not as it was written.
+        ValueError: the run does not exist or has no stored weights, or the file has changed since it was written.
     """
     if not is_key(key) or not (root / key / MANIFEST).is_file():
         raise ValueError(f"{root} has no run {key!r}; use a key from its table of runs")
@@ -222,10 +222,10 @@ def read_weights(root: Path, key: str) -> dict[str, NDArray[Any]]:
 
 
 def check_run(root: Path, key: str, manifest: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Check that all files of a run exist, and that the named files are as they were written.
+    """Check that all files of a run exist, and that the named files have not changed since they were written.
 
     Raises:
-        DamagedRunError: a file is missing or is not as it was written.
+        DamagedRunError: a file is missing, or has changed since it was written.
     """
     try:
         sizes = {entry.name: entry.stat().st_size for entry in os.scandir(root / key)}

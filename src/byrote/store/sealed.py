@@ -1,4 +1,5 @@
-"""Sealed JSON: a file whose first line holds the SHA-256 of the rest, so that any change to the file is noticed.
+"""Sealed JSON: a file whose first line contains the SHA-256 of all other lines, so that any change to the file is
+noticed.
 
 A seal reveals damage and accidental edits, but not forgery: anyone who can write to a store can also seal a file. Older
 files without a seal start with a line that contains only a brace; a flipped bit cannot turn a sealed file into a file
@@ -65,7 +66,7 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error})") from None
     if not isinstance(value, dict):
-        raise ValueError(f"{path} is damaged (it does not hold a JSON object)")
+        raise ValueError(f"{path} is damaged (it does not contain a JSON object)")
     digest = value.pop("digest", None)
     if digest is None and raw.startswith(b"{\n"):
         return value, False

@@ -1,6 +1,6 @@
 """The state of a store: which runs are done, failed, being trained, or left out.
 
-A run is being trained while its lease is held (`byrote.store.leases`); `DIR/.running/<key>.json` holds its progress.
+A run is being trained while its lease is held (`byrote.store.leases`); its progress is in `DIR/.running/<key>.json`.
 `DIR/unavailable.json` lists the runs whose data were not available when the study was last run, with the reason for
 each.
 """

@@ -24,8 +24,9 @@ class Verification:
     Attributes:
         root: the folder.
         planned: how many runs its plan contains; 0 for compacted results, which have no plan.
-        whole: how many of them are present and undamaged.
-        flaws: what is wrong, by key. A run that is not there yet is "missing", unless its data are unavailable.
+        whole: how many of the planned runs are present and undamaged.
+        flaws: the flaws, by the key of the run. A run that does not exist yet is "missing", unless its data are
+            unavailable.
         unavailable, older: how many runs were left out because their data are unavailable, and how many were made with
             older contents of a file or module. Neither is a flaw.
     """

@@ -38,8 +38,8 @@ _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
 def write_rows(path: str | Path, rows: Sequence[Row], form: Form, caption: str = "") -> Path:
     """Write rows as one file, completely or not at all.
 
-    CSV and Parquet hold every digit; an absent value is an empty cell or NULL. A LaTeX table holds four significant
-    digits, is a `tabular` in the style of the package booktabs, and names its source in a comment.
+    CSV and Parquet files contain every digit; an absent value is an empty cell or NULL. A LaTeX table has four
+    significant digits, is a `tabular` in the style of the package booktabs, and names its source in a comment.
 
     Args:
         path: the file without its ending, which follows from the form.

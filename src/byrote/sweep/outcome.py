@@ -23,7 +23,8 @@ class Outcome:
         planned, done, done_before: the numbers of planned runs, of runs that are done now, and of runs that were done
             before this sweep.
         failed: runs that ended as "failed" (diverged), by key, including runs of earlier sweeps.
-        raised: runs in which byrote or a user's own code raised an exception, by key: the exception and its place.
+        raised: for each run in which byrote or a user's own code raised an exception, by key: the exception and its
+            place.
         broken: tasks that could not be trained at all, such as those whose worker died twice, in words.
         unavailable: runs that were left out because their data are not available, by key, with the reason.
         older_versions: how many runs in the store were made with different content of a file or module and are not

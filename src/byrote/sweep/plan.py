@@ -107,7 +107,7 @@ def tasks(
         done: the keys of the entries that are done.
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
         cohort: the largest number of runs that are trained together; None: see `together`.
-        limit: do at most this many runs, in the order of the plan.
+        limit: train at most this many runs, in the order of the plan.
         device: the device on which the runs are trained.
         only: the keys of the selected runs; None: all.
     """

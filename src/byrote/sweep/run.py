@@ -65,7 +65,7 @@ def run(
 
     Args:
         study: a built-in study's name, a TOML file, or a `Study`.
-        out: the folder of the store; created if it does not exist, continued if it holds the same plan.
+        out: the folder of the store. It is created if it does not exist, and continued if it has the same plan.
         scale, overrides: the scale of the study, and values that override its fields; see `Study.experiments`.
         imports: modules that define the user's own components.
         accept: the first digits, at least six, of the digests of older contents of a file or module: runs made with
@@ -78,12 +78,12 @@ def run(
         gpus_per_task: with "ray" and "cuda", the number of GPUs, or the fraction of a GPU, that a cohort takes
             (default: 1).
         cohort: the largest number of runs that are trained together (default: by size, see `sweep.plan.together`).
-        limit: do at most this many runs.
+        limit: train at most this many runs.
         keep_weights: store each run's weights.
         watcher: an object whose methods are called with the progress.
         stop: ends the sweep early, such as `Stop(seconds=3600)`: no further task starts, and the current cohorts keep a
             checkpoint after their epoch, from which the next sweep continues.
-        where: do only the runs whose spec has one of these values at each of these paths; see `sweep.choose.chosen`.
+        where: train only the runs whose spec has one of the given values at each given path; see `sweep.choose.chosen`.
         worth: a function that computes the worth of each missing run, by key, from the entries and costs; the tasks
             with the highest worth start first (None: the longest first).
 
@@ -140,7 +140,8 @@ def run(
 
 
 def _whole(root: Path, plan: Plan) -> dict[str, dict[str, Any]]:
-    """The manifests of the undamaged runs whose facts agree with their specs; flaws of other runs are logged."""
+    """The manifests of the undamaged runs whose facts agree with their specs; the flaws of all other runs are
+    logged."""
     present = plan.present(committed(root))
     manifests, flaws = whole_runs(root, present.values())
     if flaws and bucket_of(root) is not None:  # perhaps only the local copy is damaged, and the bucket is not
@@ -164,7 +165,7 @@ def _check_counts(workers: int | None, limit: int | None) -> None:
 
 
 def _count_again(outcome: Outcome, plan: Plan, keys: Sequence[str]) -> None:
-    """Count what the store holds now, since other drivers may have done some runs, and remove old checkpoints."""
+    """Count the runs in the store again, because other drivers may have finished some, and remove old checkpoints."""
     refresh(outcome.root)
     present = plan.present(committed(outcome.root))
     outcome.done = len(present)

@@ -108,5 +108,5 @@ def array_script(
 def _directive(text: str) -> str:
     """A value for an #SBATCH line, in quotes if necessary, because sbatch splits the line at spaces."""
     if any(sign in text for sign in '"\n\\'):
-        raise ValueError(f"an #SBATCH line cannot hold quotes, backslashes or line breaks, got {text!r}")
+        raise ValueError(f"an #SBATCH line cannot contain quotes, backslashes or line breaks, got {text!r}")
     return text if re.fullmatch(r"[\w./%@:+,=-]+", text) else f'"{text}"'

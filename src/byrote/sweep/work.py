@@ -34,7 +34,7 @@ _imported: dict[str, tuple[object, str]] = {}  # by name: the imported module, a
 
 
 def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> None:
-    """Train the experiments of one task and commit each run; `_carry_out` handles exceptions and a lack of memory.
+    """Train the experiments of one task and commit each run; `_carry_out` handles exceptions and running out of memory.
 
     Runs that another driver is training are left to that driver, and runs that it has finished are not trained again.
 

@@ -32,7 +32,7 @@ class Progress:
 
 
 class Stopped(Exception):
-    """Training ended early at the request of `stop`; the checkpoint, if any, holds the epochs done."""
+    """Training ended early at the request of `stop`; the checkpoint, if there is one, has the epochs done so far."""
 
     def __init__(self, epoch: int) -> None:
         super().__init__(f"stopped after epoch {epoch}")
@@ -72,7 +72,7 @@ def train(
         device: "cpu", "cuda", ...; never part of the key.
         on_epoch: called after every epoch.
         keep_weights: put each run's trained weights into its `Run`.
-        checkpoint: saved periodically; if it holds these runs, training continues from it to the same numbers.
+        checkpoint: saved periodically; if it contains these runs, training continues from it, with the same results.
         stop: called after every epoch but the last; if it returns true, the checkpoint is saved and training ends.
 
     Returns:

@@ -1,7 +1,7 @@
 """Where the files of a data set come from: a named folder, the cache, a system package, an address, a registry.
 
-A `Collection` names its parts, each with the checksum of its decoded bytes. So every server and every archive format
-give the same bytes, or an error is raised. Only files that passed the check are kept.
+A `Collection` names its parts, each with the checksum of its decoded bytes. So every source gives the same bytes,
+whatever its archive format, or an error is raised. Only files that passed the check are kept.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class Collection:
     """The files of one data set.
 
     Args:
-        name: its name in the cache and in `byrote data get`.
+        name: the name of the collection in the cache and in `byrote data get`.
         title, license, size: strings shown to the user (`size` is the size of the download).
         parts: canonical file name -> "md5:..." or "sha256:..." of the decoded content.
         find: a function (folder, part) that returns the decoded content of the part from any folder layout that it
@@ -63,7 +63,7 @@ class Collection:
     note: str = ""
 
     def read(self, folder: Path, parts: tuple[str, ...] | None = None) -> dict[str, bytes]:
-        """The checked content of the parts (None: all) in a folder of any known layout.
+        """The content of the parts (None: all parts) in a folder of any known layout, after a check.
 
         Raises:
             FileNotFoundError: a part is not there.
@@ -176,7 +176,7 @@ class Collection:
         return Served(source, self.cache)
 
     def _unavailable(self, failures: list[tuple[str, Exception]], last: str = "") -> Exception:
-        """One error for all failures; it is a ValueError if a file on this machine is damaged."""
+        """One error that lists all failures; it is a ValueError if a file on this machine is damaged."""
         tried = [f"{source} ({error})" for source, error in failures] + [last] * bool(last)
         places = {source for source, _ in self.local()}
         damaged = any(source in places and isinstance(error, ValueError) for source, error in failures)

@@ -1,4 +1,4 @@
-"""Choose the feature columns of a table: those with a number in every cell. Other columns are reported or refused."""
+"""Choose the feature columns of a table, which have a number in every cell; other columns are reported or refused."""
 
 import re
 from typing import Any
@@ -31,9 +31,9 @@ def choose(
         where: the name of the table in error messages.
 
     Raises:
-        ValueError: a wanted column without numbers; a column in which only some cells are numbers; a column that seems
-            to number the rows, but is not named like an index and was not requested; numbers that float32 cannot
-            distinguish.
+        ValueError: a wanted column without numbers; a column in which only some cells are numbers; a column that was
+            not requested and seems to number the rows, although it is not named like an index; numbers that float32
+            cannot distinguish.
     """
     names = list(wanted) or [name for name in table.types if name not in other]
     values = table.numbers(names)

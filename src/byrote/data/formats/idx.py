@@ -49,5 +49,5 @@ def read_idx(content: bytes) -> "np.ndarray[Any, Any]":
     for length in shape:
         size *= length
     if len(content) != 4 + 4 * rank + size:
-        raise ValueError(f"an idx file of shape {shape} needs {4 + 4 * rank + size} bytes, got {len(content)}")
+        raise ValueError(f"expected {4 + 4 * rank + size} bytes for an idx file of shape {shape}, got {len(content)}")
     return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)

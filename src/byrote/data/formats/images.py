@@ -51,8 +51,8 @@ class Look(NamedTuple):
     width: int
     height: int
     depth: Depth
-    white: int  # the stored value that means white; for "numbers" 1
-    notes: tuple[str, ...]  # what is lost in decoding
+    white: int  # the stored value that means white; 1 for plain numbers
+    notes: tuple[str, ...]  # one sentence for each thing that is lost in decoding
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def decode(path: Path, channels: int) -> tuple[Array, Look]:
         channels: 1 (gray: .299 R + .587 G + .114 B) or 3 (gray is repeated).
 
     Returns:
-        uint8 for 8 bits, else float32: for 16 bits the fraction of white, for more bits the stored numbers.
+        uint8 for 8 bits, else float32: the fraction of white for 16 bits, the stored numbers for more bits.
 
     Raises:
         ValueError: not an image, damaged, truncated, too large, or in an unsupported color space.
@@ -143,7 +143,7 @@ def decode(path: Path, channels: int) -> tuple[Array, Look]:
         image.load()
         unsigned = image.mode == "I" and image.format == "TIFF" and image.tag_v2.get(339, (1,))[0] == 1
         if unsigned and image.getextrema()[0] < 0:  # Pillow reads these as negative
-            raise ValueError("it holds integers of 2**31 or more")
+            raise ValueError("it contains integers of 2**31 or more")
         upright = _upright(image)
         if seen.depth == "8 bits":
             pixels, transparent = _eight_bits(upright, channels)
@@ -172,7 +172,7 @@ def _one_depth(paths: list[Path], looks: list[Look]) -> bool:
     if numbers and len(numbers) < len(looks):
         other = next(path for path, seen in zip(paths, looks, strict=True) if seen.depth != "numbers")
         raise ValueError(
-            f"expected images of one kind, but {inputs.shown(numbers[0])} holds plain numbers (32 bits) and "
+            f"expected images of one kind, but {inputs.shown(numbers[0])} contains plain numbers (32 bits) and "
             f"{inputs.shown(other)} fractions of white ({looks[paths.index(other)].depth}); save all of them in one "
             "of these ways"
         )
@@ -180,15 +180,15 @@ def _one_depth(paths: list[Path], looks: list[Look]) -> bool:
 
 
 def stack(paths: list[Path], channels: int, resolution: int | None, white: float = 1.0) -> tuple[Array, list[str]]:
-    """Images as one array (n, C, H, W), and one sentence for each thing that decoding left out.
+    """The images as one array (n, C, H, W), and one sentence for each thing that is lost in decoding.
 
     Args:
         channels: 1 or 3.
         resolution: the side to which they are averaged down; None requires images of the same size.
-        white: the value of white if not all images have 8 bits.
+        white: the value that white gets if not all images have 8 bits.
 
     Raises:
-        ValueError: see `decode`; several sizes without a resolution; more than fits in memory.
+        ValueError: see `decode`; images of several sizes without a resolution; images that do not fit in memory.
 
     Returns:
         uint8 if all images have 8 bits, else float32.

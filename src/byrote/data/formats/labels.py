@@ -1,4 +1,4 @@
-"""Labels, ids and splits as users store them; an ambiguous value raises an error of one sentence."""
+"""Read labels, ids and splits as users store them; an ambiguous value raises an error of one sentence."""
 
 import re
 import unicodedata
@@ -118,7 +118,7 @@ def numbered(column: "np.ndarray[Any, Any]", where: str, unit: str = "sample") -
 
 
 def one_column(column: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, Any]":
-    """Labels (n,) from labels (n,) or (n, 1) or from one-hot rows (n, N).
+    """Convert labels (n,) or (n, 1), or one-hot rows (n, N), to labels (n,).
 
     Raises:
         ValueError: a wrong shape.

@@ -32,7 +32,7 @@ def _certain(shape: tuple[int, ...]) -> Layout:
 
 
 def channels_first(images: "np.ndarray[Any, Any]", layout: Layout, where: str) -> "np.ndarray[Any, Any]":
-    """Stored images as (n, C, H, W); d features become d channels of 1x1, each scaled separately.
+    """Convert stored images to (n, C, H, W); d features become d channels of 1x1, which are scaled separately.
 
     Args:
         images: (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C).

@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 _HEAD = 1 << 17  # a header has at most 64 KiB
 _BROKEN = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError, TypeError),
-    *(tokenize.TokenError, SyntaxError, OverflowError),  # of a header, which NumPy parses as Python code
+    *(tokenize.TokenError, SyntaxError, OverflowError),  # characters of a header, which NumPy parses as Python code
 )
 
 
@@ -77,7 +77,7 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
 
 
 def read_npz(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Array], list[str]]:
-    """The arrays among `names` that an npz file holds, and the names of its other arrays.
+    """The arrays in an npz file that are among `names`, and the names of its other arrays.
 
     Raises:
         ValueError: not a complete npz file, a damaged array, Python objects (pickles), or more than fits in memory.
@@ -87,7 +87,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Array], list
     with _whole(path, "npz"), zipfile.ZipFile(place) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if len(members) < len(archive.infolist()):
-            raise ValueError("it holds two arrays with the same name")
+            raise ValueError("it contains two arrays with the same name")
         for name in filter(members.__contains__, names):
             with archive.open(members[name]) as stream:
                 try:

@@ -17,7 +17,7 @@ _LIMIT = 1 << 28
 
 
 class _Dtype:
-    """Stands in for numpy.dtype while a pickle is read: it stores a plain number type and nothing else."""
+    """Stands in for numpy.dtype while a pickle is read; it accepts plain number types only."""
 
     def __init__(self, code: object, *_: object) -> None:
         text = code.decode("ascii", "replace") if isinstance(code, bytes) else str(code)
@@ -31,7 +31,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for numpy.ndarray: it takes shape, type and bytes, and then makes the array."""
+    """Stands in for numpy.ndarray: it receives shape, type and bytes, and makes the array from them."""
 
     value: "np.ndarray[Any, Any]"
 
@@ -96,7 +96,7 @@ def load_arrays(stream: IO[bytes]) -> dict[str, "np.ndarray[Any, Any] | list[int
     Other values (strings, lists of file names) are left out. Only plain number types are admitted.
 
     Raises:
-        ValueError: the pickle asks for anything else, is broken, or is not a mapping.
+        ValueError: the pickle refers to any other name, is broken, or is not a mapping.
 
     Example:
         >>> import io

@@ -19,8 +19,8 @@ _LIMIT = 1 << 28
 def read_png(content: bytes) -> "np.ndarray[Any, Any]":
     """Decode a PNG to uint8 (H, W, C).
 
-    Each row is stored as a difference from its neighbors; the row's first byte says which neighbor: 0 none, 1 the pixel
-    to the left, 2 the pixel above, 3 their mean, 4 Paeth's predictor (PNG specification, section 9).
+    Each row is stored as a difference from its neighbors; the row's first byte encodes which neighbor: 0 none, 1 the
+    pixel to the left, 2 the pixel above, 3 their mean, 4 Paeth's predictor (PNG specification, section 9).
 
     Raises:
         ValueError: not a PNG of this kind, or a damaged PNG.
@@ -117,7 +117,7 @@ def _sequential(kind: int, line: "np.ndarray[Any, Any]", above: "np.ndarray[Any,
         else:
             estimate = left + up - corner
             distance = np.abs(np.stack([left, up, corner]) - estimate)
-            guess = np.choose(distance.argmin(axis=0), [left, up, corner])  # order in ties: left, above, corner
+            guess = np.choose(distance.argmin(axis=0), [left, up, corner])  # in a tie the order is left, above, corner
         left, corner = (value + guess) % 256, up
         out[column] = left
     return out

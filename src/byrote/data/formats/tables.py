@@ -40,7 +40,7 @@ class Table:
     DuckDB does not distinguish "a" and "A", so in its queries the columns are called c0, c1, ...
 
     Args:
-        index: the columns that are the index of a data frame, according to the metadata that pandas wrote.
+        index: the columns that pandas wrote as the index of a data frame, according to the file's metadata.
     """
 
     def __init__(
@@ -84,7 +84,8 @@ class Table:
         return Column(lost, finite, truths, self.rows - lost - finite - truths)
 
     def first(self, name: str, which: str) -> tuple[int, str]:
-        """The row (from 1, without the header) and the text of the first cell that is "missing" or not a "number"."""
+        """The row (counted from 1 after the header) and the text of the first cell that is "missing" or not a
+        "number"."""
         missing, number, _ = self._parts(name)
         number_here = f"coalesce(isfinite({number}), false)"
         condition = missing if which == "missing" else f"NOT {missing} AND NOT {number_here}"
@@ -157,7 +158,8 @@ def _parquet(connection: "duckdb.DuckDBPyConnection", link: str) -> tuple[str, l
 
 
 def _index(connection: "duckdb.DuckDBPyConnection", link: str) -> frozenset[str]:
-    """The columns of a Parquet file that are the index of a data frame according to pandas' metadata."""
+    """The columns of a Parquet file that pandas wrote as the index of a data frame, according to the file's
+    metadata."""
     query = f"SELECT value FROM parquet_kv_metadata({inputs.quoted(link)}) WHERE key = 'pandas'"
     row = connection.execute(query).fetchone()
     try:

@@ -119,5 +119,5 @@ def normalize(block: Block, s: int, a: Tensor, out: Tensor, norm_kernels: NormKe
 
 
 def run_of(x: Tensor, s: int) -> Tensor:
-    """The batch of run s: its slice of a stacked batch, or the batch itself if it is shared."""
+    """The batch of run s: its slice of a stacked batch, or the whole batch if all runs share it."""
     return x if x.dim() == 2 else x[s]

@@ -49,13 +49,14 @@ class _Loan:
 
 
 class FusedChain:
-    """The blocks of a stack as arguments of the passes, whose backward pass gives gradients or takes a step.
+    """The blocks of a stack as arguments of the passes; the backward pass gives gradients or takes a step.
 
     Args:
         blocks: their states, whose memory must not move while this object is in use.
         units: the functions that compute the passes.
         buffers: the source of memory for the passes.
-        descent: the descent that steps; its `momenta` are of weight, bias, gamma and beta of each block.
+        descent: the descent whose step the backward pass takes; `momenta` are those of weight, bias, gamma and beta of
+            each block.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The arguments of kernels: structures whose fields match those of the structures of the same names in the C++ headers.
+"""The arguments of kernels: structures with the same names and fields as structures in the C++ headers.
 
 Fields hold addresses (`library.address`) and counts; fields that a call does not use stay null.
 """

@@ -69,9 +69,9 @@ class Kernels:
 
     `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold the functions
     between products. `tiles` is for chains with bfloat16 operands on tile units (AMX); it is None if the processor has
-    none or the operating system does not grant them. `vectors` is for chains on 512-bit vector units, and empty without
-    them: in float32, with rounded operands, and, with AVX-512 BF16, with pairs of bfloat16. `digest` holds the first
-    digits of the SHA-256 of the library.
+    no tile units or the operating system does not allow their use. `vectors` is for chains on 512-bit vector units, and
+    empty without them: in float32, with rounded operands, and, with AVX-512 BF16, with pairs of bfloat16. `digest` is
+    the first digits of the SHA-256 of the library.
     """
 
     def __init__(self, path: Path) -> None:

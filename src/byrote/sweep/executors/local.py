@@ -25,7 +25,7 @@ _TICK = 0.25  # seconds between two checks of whether to stop
 
 
 def default_workers(device: str = "cpu") -> int:
-    """One worker per core that this process may use; on an accelerator just one worker, because one cohort fills it.
+    """One worker per core that this process may use; only one worker on an accelerator, because one cohort fills it.
 
     >>> default_workers("cuda:0")
     1

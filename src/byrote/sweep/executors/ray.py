@@ -141,7 +141,7 @@ class Ray(Executor):
             pass_on(Event(task, data["event"], data))
 
     def _room(self) -> int:
-        """How many tasks to submit to Ray: twice as many as run in parallel, so that no worker has to wait."""
+        """How many tasks to submit to Ray: twice the number that run in parallel, so that no worker has to wait."""
         if self._workers is not None and self._address:
             return self._workers
         if time.monotonic() - self._looked >= _EVERY:

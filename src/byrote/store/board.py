@@ -1,9 +1,9 @@
 """A board keeps the leases of a store: small files that are created in one step by one process, touched, read and
 removed.
 
-A lease called NAME has generations 1, 2, ..., each of them a file in `.running/NAME.lease/`, so that the cost of
-reading one lease does not depend on the number of leases. A board is in a folder or in a bucket; `byrote.store.leases`
-works with both.
+A lease called NAME has generations 1, 2, ..., each of which is a file in `.running/NAME.lease/`. So the cost of reading
+one lease does not depend on the number of leases. A board is in a folder or in a bucket; `byrote.store.leases` works
+with both.
 """
 
 import os
@@ -31,8 +31,8 @@ class Note:
 
     Attributes:
         text: its content.
-        version: changes with every touch.
-        modified: when it was last touched, by the board's own clock, in seconds since 1970.
+        version: a string that changes with every touch.
+        modified: the time of the last touch by the board's own clock, in seconds since 1970.
     """
 
     text: str
@@ -44,7 +44,7 @@ class Board(Protocol):
     """The files of leases, by name and generation."""
 
     def generations(self, name: str) -> list[int]:
-        """The existing generations, sorted."""
+        """The existing generations of a lease, sorted."""
 
     def all(self) -> dict[str, list[int]]:
         """The generations of every name."""

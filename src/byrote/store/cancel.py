@@ -34,7 +34,7 @@ def cancel(root: Path) -> None:
 
 
 class Cancelled:
-    """Whether somebody has asked the drivers of a store to stop since this object was made; it checks at most once a
+    """Whether anyone has asked the drivers of a store to stop since this object was created; it checks at most once a
     second."""
 
     def __init__(self, root: Path) -> None:

@@ -42,15 +42,15 @@ _PAUSE, _TIMES = 0.3, 20  # seconds until a reader tries again while files chang
 
 
 class CompactedError(ValueError):
-    """Compacted tables are damaged, or another process has replaced them while they were read."""
+    """Compacted tables are damaged, or another process replaced them while they were being read."""
 
 
 @dataclass(frozen=True)
 class Compacted:
-    """The compacted tables of a folder, checked.
+    """The compacted tables of a folder, after a check.
 
     Attributes:
-        folder: where they are.
+        folder: the folder.
         about: the content of `about.json`.
         runs, history: see `byrote.store.query.Results`.
     """
@@ -81,7 +81,7 @@ def has_compacted(folder: Path) -> bool:
 
 
 def read_compacted(folder: Path, facts: Facts) -> Compacted:
-    """The compacted tables of a folder, of one version.
+    """The compacted tables of a folder, all of the same version.
 
     Raises:
         CompactedError: the tables are damaged.
@@ -133,7 +133,7 @@ def _lazy(folder: Path, name: str, about: Mapping[str, Any]) -> Table:
 
 
 def _check_unchanged(folder: Path, name: str, about: Mapping[str, Any], stamp: Stamp) -> None:
-    """Check that a file which was just read is the one that was verified, or one with the same content."""
+    """Check that the file that was just read is the verified file, or has the same content."""
     if _stamp(folder / name) != stamp and sha256(folder / name) != about["files"][name]:
         raise _replaced(folder, name)
 
@@ -143,7 +143,7 @@ def _replaced(folder: Path, name: str) -> CompactedError:
 
 
 def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
-    """Check that a compacted file is as it was written."""
+    """Check that a compacted file has not changed since it was written."""
     path = folder / name
     wanted = about["files"].get(name)
     if not path.is_file() or sha256(path) != wanted:

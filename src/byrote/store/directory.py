@@ -1,9 +1,9 @@
 """Committing a run: for readers and for other writers, `DIR/<key>/` is either a complete run or absent.
 
 Files are written into a folder with another name (`byrote.store.drafts`); the last is the sealed manifest with the size
-and checksum of each file. Then the folder gets its final name in one step. A process that is killed before that leaves
-no folder under the run's key. The files of history and samples contain only results, so equal runs give equal files;
-times and facts about the machine are in the manifest. Every file includes the run's key.
+and checksum of each file. Then the folder gets its final name in one step. If a process is killed before this step,
+there is no folder under the run's key. The files of history and samples contain only results, so equal runs give equal
+files; times and facts about the machine are in the manifest. Every file includes the run's key.
 """
 
 import os
@@ -67,7 +67,7 @@ def is_committed(root: Path, key: str) -> bool:
 def place_run(root: Path, key: str, folder: Path) -> bool:
     """Move a finished draft to its place in the store; False if an undamaged run is already there, which is then kept.
 
-    If the manifest of the present run has different facts from the draft, that run counts as damaged, because facts
+    If the stored run's manifest has different facts from the draft, the stored run counts as damaged, because facts
     depend on the spec alone.
     """
     facts = read_sealed(folder / MANIFEST)[0]["facts"]
@@ -139,7 +139,8 @@ def commit(
 
 
 def _cannot_write(error: Exception) -> bool:
-    """Whether an error, even of a library's own type, means that the disk is full or cannot be written to."""
+    """Whether an error means that the disk is full or cannot be written to; libraries may have error types of their
+    own."""
     return any(os.strerror(code) in str(error) for code in (28, 30, 13, 122))
 
 
@@ -159,7 +160,7 @@ def _write(folder: Path, run: "Run", numerics: Mapping[str, Any]) -> dict[str, A
         (folder / WEIGHTS).write_bytes(save(dict(run.weights), metadata={"key": run.key}))
         sync(folder / WEIGHTS)
         names.append(WEIGHTS)
-    written = [folder / name for name in sorted(names)]  # not a listing of the folder: a file may have been removed
+    written = [folder / name for name in sorted(names)]  # not a listing of the folder, where a file may be gone
     manifest = {
         "format": FORMAT,
         "key": run.key,

@@ -47,15 +47,15 @@ def draft(root: Path, key: str) -> Iterator[Path]:
 
 
 def publish(folder: Path, target: Path, is_whole: Callable[[], bool]) -> bool:
-    """Put a finished folder into its place.
+    """Rename a finished draft to its final name.
 
     Args:
-        folder: the finished draft, in the same folder as `target`.
-        target: its place.
+        folder: the finished draft, beside `target`.
+        target: the final path.
         is_whole: returns whether an undamaged run is already there; if so, it is kept.
 
     Returns:
-        Whether the folder is in place now; False if an earlier run was kept.
+        Whether the draft has its final name now; False if an earlier run was kept.
     """
     for _ in range(_TIMES_TRIED):
         try:
@@ -137,7 +137,7 @@ def store_time(root: Path) -> float:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder; it is no error if it is gone."""
+    """Remove a file or a folder; a path that is gone is not an error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

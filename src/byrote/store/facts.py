@@ -30,7 +30,7 @@ __all__ = ["Facts"]
 _FIELDS = ("data", "noise", "loss", "start")
 _MEMORY = "facts.json"
 _MOST = 5000  # how many combinations are kept, the newest
-_COUNTS = ("n_train", "n_test", "feature_width")  # not checked, because they depend on the data and the network
+_COUNTS = ("n_train", "n_test", "feature_width")  # not checked, because these counts depend on the data and the network
 
 
 class Facts:
@@ -59,7 +59,7 @@ class Facts:
             contents: the digests of the files and modules that it names.
         """
         parts = {name: spec.get(name) for name in _FIELDS}
-        content = marshal.dumps((parts, dict(contents)), 2)  # the fastest key for plain data; equal data may have two
+        content = marshal.dumps((parts, dict(contents)), 2)  # a fast key; equal data may have two keys
         if content not in self._by_content:
             self._by_content[content] = self._look_up(parts, contents)
         return self._by_content[content]
@@ -84,7 +84,7 @@ class Facts:
         return ", ".join(f"{name}: {stored.get(name)} instead of {value}" for name, value in wrong.items())
 
     def learn(self, entries: Iterable["Entry"]) -> None:
-        """Compute the facts of a plan in advance, so that the readers of its store need not."""
+        """Compute the facts of a plan in advance, so that the readers of its store do not have to."""
         for entry in entries:
             self.of(entry.spec, entry.contents)
         self.keep()
@@ -112,7 +112,8 @@ class Facts:
 
 
 def _computed(parts: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any] | None:
-    """The facts as this byrote computes them; None if a file or module has other content here, or if code raises."""
+    """The facts as this version of byrote computes them; None if a file or module has different content here, or if
+    code raises an exception."""
     from byrote.experiment import Experiment
     from byrote.training.facts import facts_of
 
@@ -121,13 +122,13 @@ def _computed(parts: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str
         if any(contents.get(name) != content for name, content in experiment.contents.items()):
             return None
         facts = facts_of(experiment, 0, 0, 0)
-    except Exception:  # from a user's own code, or for a missing file
+    except Exception:  # raised by a user's own code, or because a file is missing
         return None
     return {name: value for name, value in facts.items() if name not in _COUNTS}
 
 
 def _is_file(name: str) -> bool:
-    """Whether an entry of the contents is a file, which may take long to read."""
+    """Whether an entry of the contents is a file; reading it may take long."""
     return name.startswith("file:")
 
 

@@ -44,7 +44,7 @@ def seconds_of_a_lease() -> float:
 
 
 class LeaseLostError(RuntimeError):
-    """Another driver has taken over what this process was training."""
+    """Another driver has taken over the task or run that this process was training."""
 
 
 class HeldError(RuntimeError):
@@ -57,17 +57,17 @@ class HeldError(RuntimeError):
 
 @dataclass(frozen=True)
 class _File:
-    """A lease as it is stored."""
+    """A stored lease."""
 
     generation: int
     owner: str
     seconds: float
     version: object  # changes with every touch
-    touched: float  # by the board's clock
+    touched: float  # the time of the last touch, by the board's clock
 
     @property
     def is_free(self) -> bool:
-        """Whether its owner is known to be gone. A lease that cannot be read, for example because it is being written,
+        """Whether the owner is known to be gone. A lease that cannot be read, for example because it is being written,
         counts as held."""
         process = owner_of(self.owner)
         return self.owner == _FREE or (process is not None and process.alive is False)
@@ -151,7 +151,7 @@ class Leases:
         before = None if latest is None else _read(board, name, latest.generation)
         if board.generations(name)[-1:] != [generation] or (
             before is not None and latest is not None and before.owner != latest.owner
-        ):  # meanwhile the previous owner released it and another process took it
+        ):  # meanwhile the previous owner released the lease and another process took it
             board.delete(name, generation)
             return False
         self.generations[name] = generation
@@ -181,12 +181,12 @@ class Leases:
             for name, generation in list(self.generations.items()):
                 latest = max(board.generations(name), default=0)
                 if latest > generation or (not latest and is_committed(self.root, name)):
-                    self.lost.add(name)  # if it was deleted, a new owner has finished and released it
+                    self.lost.add(name)  # if the lease was deleted, a new owner has finished and released it
                 elif latest:
                     board.touch(name, generation)
 
     def keep_renewing(self) -> None:
-        """Renew until `release`, in a thread."""
+        """Start a thread that renews the leases until `release`."""
         wait = seconds_of_a_lease() / _RENEWALS
 
         def loop() -> None:
@@ -241,7 +241,7 @@ class Watch:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._seen: dict[tuple[str, int], tuple[object, float]] = {}  # by lease: its version and the time watched
+        self._seen: dict[tuple[str, int], tuple[object, float]] = {}  # each lease's version, and time watched
         self._looked = time.monotonic()
 
     def look(self, names: Iterable[str]) -> set[str]:

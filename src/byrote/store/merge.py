@@ -59,7 +59,7 @@ def merge(sources: Sequence[str | Path], out: str | Path) -> int:
 
 
 def _joined(roots: Sequence[Path]) -> Plan:
-    """A plan of all runs that are in the plan of any of the stores."""
+    """One plan with all runs from the plans of these stores."""
     plans = []
     for root in roots:
         plan = Plan.read(root)

@@ -11,7 +11,7 @@ handles what differs in the bucket:
 | `log/` | the events of the drivers, costs, a text per run |
 
 Files are written to the bucket first and to the copy afterwards, so that a run is never in the copy unless it is in the
-bucket. `refresh` fetches new objects from the bucket. For a store in a folder, every function here does nothing.
+bucket. `refresh` fetches new objects from the bucket. For a store in a folder, the functions here do nothing.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ _FILE = re.compile(r"[a-z]+\.(json|parquet|safetensors)")
 _MEMBER_BYTES = 5 << 30
 _AT_ONCE = 16  # parallel downloads
 _EVERY = 10.0  # seconds between two uploads of a file that changes repeatedly
-_attached: dict[str, str] = {}  # by the path of a copy: the URL
+_attached: dict[str, str] = {}  # the URL for the path of each copy
 _seen: dict[tuple[Path, str], float] = {}  # when a file was last seen in its bucket
 _sent: dict[Path, tuple[float, int]] = {}  # by file: when it was last uploaded, and its modification time then
 
@@ -107,7 +107,7 @@ def address_of(root: Path) -> str:
 
 
 def shown(text: str) -> str:
-    """A sentence in which the path of each local copy is replaced by the URL of its bucket."""
+    """The sentence, with the path of each local copy replaced by the URL of its bucket."""
     for path, url in _attached.items():
         text = text.replace(path, url)
     return text
@@ -119,7 +119,7 @@ def object_of(key: str) -> str:
 
 
 def exists(root: Path, name: str, every: float = 0.0) -> bool:
-    """Whether a file of the store is there.
+    """Whether a file exists in the store.
 
     Args:
         root: the store.
@@ -168,7 +168,7 @@ def refresh(root: Path, *, anew: bool = False) -> None:
     if bucket is None:
         return
     began = time.time()
-    before = _versions(root)  # read first: what another process uploads after the listing must not look deleted
+    before = _versions(root)  # read before the listing: an object that is uploaded after it must not look deleted
     there = {name: version.tag for name, version in bucket.list().items() if _is_copied(name)}
     known = {} if anew else before
     new = [name for name, tag in there.items() if known.get(name) != tag or not _place(root, name).exists()]
@@ -177,7 +177,7 @@ def refresh(root: Path, *, anew: bool = False) -> None:
     for path in root.iterdir():
         if is_key(path.name) and object_of(path.name) not in there:
             with suppress(OSError):
-                if path.stat().st_mtime < began:  # else another process has added it to the bucket meanwhile
+                if path.stat().st_mtime < began:  # otherwise another process has added it to the bucket meanwhile
                     remove(path)
     gone = [name for name, tag in before.items() if tag and name not in there and _is_copied(name)]
     for name in gone:
@@ -252,7 +252,7 @@ def _unpack(data: bytes, folder: Path) -> None:
 
 
 def _packed(folder: Path) -> bytes:
-    """The files of a run as one archive, the same bytes for the same files."""
+    """The files of a run as one archive; equal files give equal bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as packed:
         for path in sorted(folder.iterdir(), key=lambda path: (path.name == "manifest.json", path.name)):
@@ -264,7 +264,7 @@ def _packed(folder: Path) -> bytes:
 
 
 def upload_run(root: Path, key: str, folder: Path, is_whole: Callable[[], bool]) -> bool:
-    """Put a finished draft of a run into the bucket, in one step; True at once if there is no bucket.
+    """Upload a finished draft of a run to the bucket, in one step; if there is no bucket, return True at once.
 
     Args:
         root: the store.

@@ -24,7 +24,7 @@ from byrote.store.uncollected import uncollected
 
 __all__ = ["Entry", "Plan", "older_versions", "question"]
 
-_DIGITS = 6  # the fewest digits that may identify a content to accept
+_DIGITS = 6  # the fewest digits of a digest that may be given to accept a content
 _PLAN_DRAFT = re.compile(r"\.+plan\..*\.tmp\.json")
 
 
@@ -37,7 +37,7 @@ class Entry:
         part: the part of the study that contains it.
         spec: its spec as plain data.
         contents: the digests of the files and modules that the spec names, see `byrote.identity`.
-        bind: the fields of the spec that are chosen for its loss, see `byrote.study.Part`.
+        bind: the fields of the spec that were chosen for its loss, see `byrote.study.Part`.
     """
 
     key: str
@@ -111,7 +111,7 @@ class Plan:
             raise ValueError(f"{path} is not a plan that byrote wrote ({error}); choose another `out=`") from None
 
     def check_keys(self, path: Path) -> None:
-        """Check that the key of each entry follows from its spec, which a seal does not ensure.
+        """Check that the key of each entry follows from its spec, because a seal alone does not ensure this.
 
         Args:
             path: the file of the plan.
@@ -269,7 +269,7 @@ def older_versions(root: Path, plan: Plan) -> dict[str, tuple[str, ...]]:
 
 
 def _older(root: Path, plan: Plan) -> dict[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Committed runs of older versions, by the names and contents that differ."""
+    """The keys of committed runs of older versions, by the names and contents in which they differ from the plan."""
     entries = {entry.question: entry for entry in plan.entries if entry.contents}
     keys = committed(root) if entries else []
     used = set(plan.present(keys).values())

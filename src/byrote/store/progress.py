@@ -25,8 +25,9 @@ def progress_of(root: Path, state: Mapping[str, Any], now: float | None = None) 
         now: seconds since 1970; None: the current time.
 
     Returns:
-        drivers: how many are at work; runs_per_hour: the rate of their latest runs (None: unknown); seconds_left: the
-        remaining time by this rate and by the cost of the missing runs (None: unknown); problems: see `problems_of`.
+        drivers: the number of drivers at work; runs_per_hour: the rate of their latest runs (None: unknown);
+            seconds_left: the remaining time, from this rate and the cost of the missing runs (None: unknown); problems:
+            see `problems_of`.
     """
     now = time.time() if now is None else now
     events, costs = read_events(root), read_costs(root)

@@ -48,12 +48,13 @@ class Results:
     Attributes:
         runs: one row per run: key, part, status ("done" or "failed"), error, its spec, the contents of the files and
             modules it names and the fields bound to its loss (each as JSON), and the facts of `training.facts`.
-        history: one row per run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings.
+        history: one row per run and evaluated epoch: `run` (the index of the run's row in `runs`), epoch, and the
+            readings.
         source: where the tables were read from, for captions.
         about: study, scale, machine, and the runs that were left out, for the top of a report.
-        load_features: returns the features of runs with M = 2, see `features`.
-        feature_files: returns the files that hold these features, so that they can be joined without reading them into
-            memory.
+        load_features: a function that returns the features of runs with M = 2, see `features`.
+        feature_files: a function that returns the files of these features, so that they can be joined without reading
+            them into memory.
     """
 
     runs: Table
@@ -110,7 +111,7 @@ def read_results(root: str | Path, facts: Facts | None = None) -> Results:
             if some facts are not in the cache.
 
     Raises:
-        ValueError: the folder is neither, a file in it is damaged, or an older byrote wrote it.
+        ValueError: the folder is neither of these, a file in it is damaged, or an older version of byrote wrote it.
     """
     folder = located(root)
     if not is_results(folder):
@@ -127,7 +128,8 @@ def read_results(root: str | Path, facts: Facts | None = None) -> Results:
 
 
 def _planned(folder: Path, plan: Plan, stored: Compacted | None, facts: Facts) -> Results:
-    """The runs of a plan, in its order: from the compacted tables if they exist, else from the runs' folders."""
+    """The runs of a plan, in its order: from the compacted tables if they exist, otherwise from the folders of the
+    runs."""
     compacted = {} if stored is None else {key: row for row, key in enumerate(stored.runs["key"].tolist())}
     present = plan.present({*committed(folder), *compacted})
     entries = [entry for entry in plan.entries if entry.key in present]

@@ -1,4 +1,4 @@
-"""One stored run, read and checked: `DIR/<key>/` must contain exactly what byrote wrote for that key.
+"""Read and check one stored run: `DIR/<key>/` must contain exactly what byrote wrote for that key.
 
 The manifest is sealed and lists every other file with its size and SHA-256. One of these files is `spec.json`, from
 which the key follows. So a file that is truncated, altered, or exchanged with a file of another run is noticed.
@@ -71,7 +71,7 @@ def facts_flaw(key: str, wrong: str) -> Flaw:
 
 
 class DamagedRunError(ValueError):
-    """A stored run is not what byrote wrote."""
+    """A stored run is not as byrote wrote it."""
 
     def __init__(self, root: Path, flaw: Flaw) -> None:
         super().__init__(flaw.sentence(root))
@@ -101,7 +101,7 @@ def read_manifest(root: Path, key: str) -> dict[str, Any]:
     """The manifest of a run.
 
     Raises:
-        DamagedRunError: it cannot be read, is not as it was written, or belongs to another run.
+        DamagedRunError: it cannot be read, has changed since it was written, or belongs to another run.
     """
     path = root / key / MANIFEST
     try:

@@ -57,7 +57,7 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not a JSON object, or it is not as it was written.
+        ValueError: the file is not a JSON object, or has changed since it was written.
     """
     raw = path.read_bytes()
     try:

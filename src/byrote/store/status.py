@@ -84,7 +84,8 @@ def not_run(root: Path, plan: Plan, done: Iterable[str]) -> list[dict[str, str]]
 
 
 def state_of(root: Path) -> dict[str, Any]:
-    """Counts of missing, running, done, failed, damaged and unavailable runs, with the reasons for the last three.
+    """The numbers of missing, running, done, failed, damaged and unavailable runs, with the reasons for the last three
+    kinds.
 
     A run counts as damaged if its manifest has changed since it was written, or if its facts are known to contradict
     its spec (`byrote.store.facts`). Only `byrote verify` checks the other files of a run.

@@ -1,4 +1,4 @@
-"""Which runs of a store are undamaged: each file is checked once, and the result is kept until the file changes.
+"""Find the undamaged runs of a store: each file is checked once, and the result is kept until the file changes.
 
 For each run, `DIR/.verified.json` contains the manifest and the time, size and inode of every file whose checksum was
 right. With it, even a store of ten thousand runs can be opened by listing its folders, without reading the files.
@@ -36,8 +36,8 @@ def whole_runs(
     Args:
         root: the store.
         keys: the runs to look at.
-        names: the other files whose checksums are checked, such as files to be read next; None: all files; `()`: none,
-            not even the spec.
+        names: the files whose checksums are checked besides manifest and spec, such as files to be read next. None: all
+            files; `()`: no file but the manifest.
         believed: whether to rely on earlier checks; False: read every file again.
     """
     memory = _Memory(root, believed)
@@ -53,7 +53,7 @@ def whole_runs(
 
 
 def flaw_of(root: Path, key: str, names: Collection[str] | None = None) -> Flaw | None:
-    """What is wrong with one run, whose files are read again; None if it is undamaged. See `whole_runs`."""
+    """Read the files of one run again, and return what is wrong with it; None if it is undamaged. See `whole_runs`."""
     try:
         _Memory(root, believed=False).look(key, names)
     except DamagedRunError as error:

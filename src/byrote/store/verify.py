@@ -48,8 +48,8 @@ class Verification:
 def verify(root: Path) -> Verification:
     """Read every file again, without the results of earlier checks.
 
-    The size and checksum of each file are checked, and that each Parquet file names the run of its folder. Facts that
-    do not depend on data are compared with the spec.
+    Three things are checked: the size and checksum of each file, the run that each Parquet file names, and the facts
+    that do not depend on data.
 
     Raises:
         ValueError: the folder is neither a store nor a results folder, or its plan, its notes or its compacted tables

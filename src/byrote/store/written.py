@@ -45,7 +45,7 @@ def write_rows(path: str | Path, rows: Sequence[Row], form: Form, caption: str =
         path: the file without its ending, which follows from the form.
         rows: at least one row, each a dictionary; a column that is missing in a row has an absent value there.
         form: "csv", "parquet", or "latex".
-        caption: what the rows are, for the comment in a LaTeX file.
+        caption: a description of the rows, for the comment in a LaTeX file.
 
     Returns:
         The path of the file.

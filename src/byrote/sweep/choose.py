@@ -11,7 +11,7 @@ __all__ = ["chosen"]
 
 
 def chosen(entries: Iterable[Entry], where: Mapping[str, Collection[Any]]) -> set[str]:
-    """The keys of the entries that have one of the given values at every path.
+    """The keys of the entries that have, at each path, one of the values given for it.
 
     Args:
         entries: the entries of a plan.
@@ -45,7 +45,7 @@ def chosen(entries: Iterable[Entry], where: Mapping[str, Collection[Any]]) -> se
 
 
 def _with_kinds(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The leaves of a spec, and the kind of each component under the component's own path."""
+    """The leaves of a spec by dotted path; the path of a component itself leads to its kind."""
     leaves = flatten(spec)
     kinds = {path.removesuffix(".kind"): kind for path, kind in leaves.items() if path.endswith(".kind")}
     return {**leaves, **kinds}

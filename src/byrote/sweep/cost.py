@@ -33,7 +33,7 @@ _COUNTED: dict[tuple[str, tuple[int, ...], int], int] = {}
 def multiply_adds(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> int:
     """Multiply-adds of one sample's forward pass through the linear and convolution layers.
 
-    A layer counts as its number of outputs times the number of weights per output. Other products in a user's own
+    The cost of a layer is its number of outputs times the number of weights per output. Other products in a user's own
     module (attention, recurrence) are not counted. The result is 0 for a network that cannot be built or run; its tasks
     fail at once and report the reason.
 

@@ -18,7 +18,7 @@ from byrote.sweep.stop import Stop
 
 __all__ = ["Driver"]
 
-_DISK = ("OSError", "WriteError", "StoreLostError")  # worker errors that mean it cannot write to the store
+_DISK = ("OSError", "WriteError", "StoreLostError")  # types of errors when the store cannot be written to
 _LOOK, _SLOWER = 0.2, 1.3  # seconds until the runs of other drivers are checked again, and the growth of this wait
 _TICK = 0.25  # seconds between two checks of whether to stop
 
@@ -85,7 +85,8 @@ class Driver:
             self._executor.submit(task)
 
     def _freed(self, others: Watch) -> list[Task]:
-        """Wait until some runs that other drivers were training are done or free; returns the tasks that are left."""
+        """Wait until some of the runs that other drivers are training are done or free; returns the tasks that are
+        left."""
         held, self._held = list(self._held.values()), {}
         names = [name for task in held for name in (task.name, *task.keys)]
         wait, longest = _LOOK, seconds_of_a_lease() / 6

@@ -39,7 +39,7 @@ class Estimate:
         flop: floating-point operations of this training, two per multiply-add, without evaluations.
         core_seconds: the time that one worker would need for all tasks; NaN if no rate is known.
         seconds: the time that all workers together would need, at least the time of the longest task.
-        source: where the rate comes from, in words.
+        source: the source of the rate, in words.
         parts: runs, flop and core_seconds of each part of the study.
     """
 
@@ -68,7 +68,7 @@ def estimate(
     Args:
         todo: the tasks to be done.
         parts: the part of the study that each run belongs to, by key.
-        done: the manifests of the finished runs, by key of the plan.
+        done: the manifests of the finished runs, by their keys in the plan.
         experiments: all runs of the plan, by key.
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
         workers: the number of workers.
@@ -114,7 +114,7 @@ def _rates(
     cost: Callable[[Experiment], float],
     device: str,
 ) -> tuple[dict[str, float], str]:
-    """Multiply-adds per second for each kind of run to be done, and where these rates come from."""
+    """Multiply-adds per second for each kind of run that is left, and the source of these rates."""
     stored: dict[str, list[float]] = defaultdict(list)
     for key, manifest in done.items():
         clock = manifest.get("seconds", {})
@@ -181,7 +181,7 @@ def _first(images: Images, samples: int) -> Images:
 
 
 def _seconds(action: Callable[[], object]) -> float:
-    """The seconds that an action takes when it is repeated."""
+    """The seconds that an action takes, from repeated calls."""
     action()
     began = time.perf_counter()
     action()

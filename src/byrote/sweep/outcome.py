@@ -74,7 +74,7 @@ class Outcome:
 
     @property
     def left(self) -> int:
-        """How many runs another sweep would train."""
+        """The number of runs that another sweep would train."""
         return self.planned - self.done - len(self.unavailable.keys() | self.raised.keys())
 
     @property

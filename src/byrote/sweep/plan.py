@@ -1,4 +1,4 @@
-"""From a study to tasks: which runs are missing, and which of them are trained together."""
+"""Turn a study into tasks: find the missing runs, and group the runs that are trained together."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence

@@ -97,7 +97,7 @@ def run(
         ValueError: a spec, a folder, a data set or an accepted content is invalid; nothing was trained.
         RuntimeError: the user's own data set raises an exception in every run; nothing was trained.
         DataUnavailableError: the data are unavailable for every run.
-        OSError: the disk filled up during the sweep; the runs committed before are kept.
+        OSError: the disk filled up during the sweep; the runs that were committed before that are kept.
 
     >>> import byrote
     >>> byrote.run("demo", out="runs/demo", limit=2).store.history().to_pandas()  # doctest: +SKIP
@@ -274,7 +274,7 @@ def _lacks_weights(manifest: Mapping[str, Any]) -> bool:
 
 @dataclass
 class _Data:
-    """The result of loading all data.
+    """The shapes and problems found while loading all data.
 
     Attributes:
         sizes: (n, C, H, W) of the training images, by the digest of their data set.

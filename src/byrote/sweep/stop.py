@@ -18,7 +18,7 @@ def read_seconds(text: str) -> float:
     largest first.
 
     Raises:
-        ValueError: the text has another format, or the duration is not above zero.
+        ValueError: the text has a different format, or the duration is not above zero.
 
     >>> read_seconds("90m"), read_seconds("1h30m"), read_seconds("3600"), read_seconds("1.5h")
     (5400.0, 5400.0, 3600.0, 5400.0)
@@ -61,7 +61,7 @@ class Stop:
         self.reason = self.reason or reason
 
     def also(self, reason: str, wanted: Callable[[], bool]) -> None:
-        """Also stop for this reason, once `asked()` returns true."""
+        """Also stop once `asked()` returns true, with this reason."""
         self._others.append((reason, wanted))
 
     def __call__(self) -> bool:

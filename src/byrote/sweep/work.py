@@ -1,4 +1,5 @@
-"""What a worker does with one task: train its cohort and commit each run. `serial` does the same in its own process."""
+"""The work on one task: train its cohort and commit each run. Workers do this, and `serial` does it in its own
+process."""
 
 import gc
 import logging

@@ -45,8 +45,8 @@ class Event:
         task: the task.
         kind: "epoch"; "run" (one of its runs is in the store) or "raised" (one of its runs raised an exception);
             "lost" (its worker died); and, as its last event, "done", "held" (another driver trains some of its runs),
-            "stopped" (it was left after an epoch, because the sweep stops), or "error" (it could not be run).
-        data: plain data about it.
+            "stopped" (it ended after an epoch, because the sweep stops), or "error" (it could not be run).
+        data: plain data about the event.
     """
 
     task: Task
@@ -59,7 +59,7 @@ OnEvent = Callable[[Event], object]
 
 @dataclass(frozen=True)
 class Request:
-    """The options of an executor; each executor uses those that apply to it.
+    """The options of an executor; each executor uses the options that apply to it.
 
     Args:
         workers: the largest number of parallel tasks; None: as many as the machine or cluster has room for.

@@ -33,7 +33,7 @@ from byrote.sweep.plan import Task
 
 __all__ = ["Ray"]
 
-_RETRIES = 3  # how often a task is started again after its worker or node died
+_RETRIES = 3  # restarts of a task after its worker or node has died
 _CALLS = 50  # tasks after which a worker process is replaced, to limit memory leaks at little cost
 _MEMORY = 100_000_000  # bytes of the private object store; results do not use it, but Ray requires 75 MB
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # if 0, Ray keeps 127.0.0.1; otherwise it uses a public address
@@ -45,12 +45,12 @@ class Ray(Executor):
     """Runs tasks on Ray; see `Executor`.
 
     Args:
-        setting: what every task shares; the folder of the store must be absolute.
+        setting: the settings that all tasks share; the path of the store must be absolute.
         stop: returns whether the sweep should stop.
         workers: the largest number of parallel tasks, and the number of CPUs of a private cluster; None: as many as
-            fit.
+            there is room for.
         address: "auto" or HOST:PORT of a running cluster; empty: a private cluster is started on this machine. It
-            listens only on the loopback, with a random token, and is shut down at the end.
+            listens only on the loopback interface, requires a random token, and is shut down at the end.
         gpus_per_task: the number of GPUs, or the fraction of a GPU, that a task takes; None: 1 on an accelerator.
     """
 
@@ -174,7 +174,7 @@ class Ray(Executor):
         finally:
             os.chdir(here)
             if in_main:
-                signal.signal(signal.SIGTERM, before)  # Ray reads it
+                signal.signal(signal.SIGTERM, before)  # Ray reads this variable
         self._ray = ray
         if not self._address and ray.util.get_node_ip_address() != "127.0.0.1":
             raise OSError(f"Ray would listen beyond this machine; set {_LOOPBACK}=0 before ray is imported")

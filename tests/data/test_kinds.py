@@ -144,7 +144,7 @@ def test_a_row_that_is_not_one_hot_is_named(tmp_path: Path, row: tuple[float, ..
     assert npz(tmp_path, images=np.stack([A, B], 1), labels=hot).load().num_classes == 3
     hot[6] = row
     own = npz(tmp_path, images=np.stack([A, B], 1), labels=hot)
-    with pytest.raises(ValueError, match=r"must have exactly one 1, got \[.*\] in sample 7 \(1 of 40 such rows\)"):
+    with pytest.raises(ValueError, match=r"must have exactly one 1, got \[.*\] in sample 7 \(wrong rows: 1 of 40\)"):
         own.load()
 
 

@@ -40,7 +40,7 @@ def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter, *, fac
     """Send the rows of one run, in the order of their epochs, to a tracker, which stays open.
 
     Args:
-        rows: a `Table`, or mappings (what an Observer's `evaluate` returned), with a column `epoch`.
+        rows: a `Table`, or mappings that an Observer's `evaluate` returned, with a column `epoch`.
         exporter: `TensorBoard`, `MLflow`, `WandB`, or anything with the methods of `Exporter`.
         facts: the columns that describe the run (rate, seed, ...). Columns of text always describe the run; all other
             numbers are readings. For a run of a store, use `set(table.columns) - set(analysis.history.columns)` with
@@ -162,7 +162,7 @@ class MLflow:
     """Log metrics and parameters to an MLflow run, through `mlflow.MlflowClient`: the active run is not affected.
 
     Args:
-        client: an MlflowClient of yours. run_id: one of its runs. `MLflow.at(uri)` creates both.
+        client: an MlflowClient of yours. run_id: the id of one of its runs. `MLflow.at(uri)` creates both.
     """
 
     def __init__(self, client: Any, run_id: str) -> None:

@@ -10,7 +10,7 @@ __all__ = ["base"]
 
 
 def base(module: str, name: str, extra: str) -> Any:
-    """The class `module.name`, as a base class; without the library, a stand-in that raises an error on construction.
+    """The base class `module.name`, or, without the library, a stand-in that raises an error on construction.
 
     So an adapter module can be imported and documented without the library that it adapts.
 

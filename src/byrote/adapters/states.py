@@ -19,10 +19,10 @@ __all__ = ["PerSample", "first_of_each", "joined", "positions", "positive", "sca
 
 
 class PerSample(Metric):
-    """One or two numbers for each sample of a data set of known size, at its position; repeated samples count once."""
+    """One or two numbers for each sample of a data set of known size, at the sample's position; repeats count once."""
 
     full_state_update = True
-    higher_is_better = None  # unknown: a high value is better for some readings, a low value for others
+    higher_is_better = None  # a high value is better for some readings, a low value for others
     is_differentiable = False
     size: int
 
@@ -116,7 +116,7 @@ def scalars(row: dict[str, float], device: torch.device) -> dict[str, Tensor]:
 
 
 def states_of(metric: Metric, incoming: dict[str, Any] | Metric) -> dict[str, Any]:
-    """The states of another metric of the same kind and size; states themselves are accepted too.
+    """The states of another metric of the same kind and size; the states may also be given directly.
 
     Raises:
         ValueError: neither a metric nor states of the same kind, or states of a different size.

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 else:
     Metric = base("torchmetrics", "Metric", "torchmetrics")
 
-_PARTS = ("counts", "origin", "offsets", "packed", "spread")  # the tensors of `ClassMoments` that an addition changes
+_PARTS = ("counts", "origin", "offsets", "packed", "spread")  # tensors of `ClassMoments` that added samples change
 _LAST = ("last_index", "last_labels", "last_features")
 
 
@@ -134,7 +134,7 @@ class NeuralCollapseNC1(Metric):
         counts = torch.bincount(labels, minlength=self.num_classes) if self.convention == "class-averaged" else None
         batch = ClassMoments.of(features, labels, self.num_classes, counts=counts)
         value = self._value(batch)
-        self._forward_cache = value  # type: ignore[assignment]  # torchmetrics says None, and keeps the value there
+        self._forward_cache = value  # type: ignore[assignment]  # torchmetrics declares None, but keeps the value here
         return value
 
     def compute(self) -> Tensor:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = App(name="audit", help="How many of your own labels are wrong, which ones, and with what certainty.")
-_SHOWN = 20  # most suspects in the table
+_SHOWN = 20  # the most suspects in the table
 
 
 @app.default
@@ -134,7 +134,7 @@ def _source(
     groups: str | None,
     resolution: int | None,
 ) -> "Source":
-    """The samples that the command names, from exactly one of a path, embeddings and probabilities."""
+    """The samples to audit, from exactly one of a path, embeddings and probabilities."""
     from byrote.audit import sources
 
     named = [value for value in (path, embeddings, probabilities) if value is not None]
@@ -241,7 +241,7 @@ def check(
     """Open a page in the browser where a person checks the planned samples one by one with the keyboard.
 
     Every answer is saved in FOLDER/answers.csv before the next sample is shown, so that the same command continues
-    after a stop. When all samples are answered, the results are computed as by `byrote audit settle`.
+    after a stop. When all samples have an answer, the results are computed as by `byrote audit settle`.
 
     Parameters
     ----------
@@ -325,7 +325,7 @@ def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path |
     out
         The file or folder to write (default: in FOLDER).
     answers
-        A CSV file with the columns row and answer, from which imagefolder takes the corrected labels.
+        A CSV file with the columns row and answer, which has the corrected labels for imagefolder.
     """
     from byrote.audit import Audit
     from byrote.audit.answers import read_answers
@@ -343,7 +343,7 @@ def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path |
 
 
 def _write_page(folder: Path) -> None:
-    """Write the page of the audit; if the `report` extra is not installed, print that it is missing."""
+    """Write the page of the audit; if the `report` extra is not installed, print that no page was written."""
     from byrote.report.audited import write_audit_page
 
     try:

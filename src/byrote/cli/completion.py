@@ -69,7 +69,7 @@ def figure_names(context: CompletionContext) -> dict[str, str]:
 
 
 def run_keys(context: CompletionContext) -> dict[str, str]:
-    """The keys of the runs in the folder typed so far, with the part of the study to which each belongs."""
+    """The keys of the runs in the folder typed so far, each with the part of the study that contains the run."""
     from byrote.store import read_results
     from byrote.store.facts import Facts
 

@@ -29,7 +29,7 @@ def new(
     kind
         The kind of part to write.
     name
-        Its name, as a Python module: my_loss gives my_loss.py with the class MyLoss, and test_my_loss.py.
+        The name of its module: my_loss gives my_loss.py with the class MyLoss, and test_my_loss.py.
     folder
         The folder to write to (default: this folder).
     """

@@ -92,7 +92,7 @@ def status(folder: Place, /, *, watch: bool = False, json: bool = False) -> int:
 
 
 def analysis_of(folder: Path, imports: list[str] | None) -> "Analysis":
-    """Open a folder and import its modules; print how many of its planned runs exist if some are missing."""
+    """Open a folder and import its modules; if planned runs are missing, print how many exist."""
     from byrote.analysis import open_store
 
     store = open_store(folder)
@@ -148,7 +148,7 @@ def claims(
 
 
 def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, power: bool = False) -> int:
-    """Print verdicts as a table or as JSON; on request, also how many more seeds would make each claim conclusive.
+    """Print verdicts as a table or as JSON; on request, also print how many more seeds would decide each claim.
 
     Returns the exit code, which is 1 if the function of a claim raised an exception.
     """
@@ -193,7 +193,7 @@ def figures(
     folder
         A store or a results folder.
     names
-        The figures to draw (default: all for which the folder has runs).
+        The figures to draw (default: all figures for which the folder has runs).
     out
         The folder to write to (default: FOLDER/figures).
     imports
@@ -256,7 +256,7 @@ def report(folder: Place, /, *, out: Place | None = None, imports: Imports = Non
 
 
 def compact(folder: Place, /, *, out: Place | None = None, part: str = "") -> int:
-    """Join the tables of all runs into a few files that are easy to read and to share.
+    """Join the tables of all runs into a few files that are easy to share.
 
     Parameters
     ----------

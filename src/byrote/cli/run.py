@@ -48,7 +48,7 @@ def run(
     partition: str = "",
     script: Path | None = None,
 ) -> int:
-    """Train a study; the same command continues after a stop.
+    """Train the runs of a study; the same command continues after a stop.
 
     The first Ctrl-C ends the training after the current epoch, with a checkpoint; the second ends it at once.
 
@@ -61,7 +61,7 @@ def run(
     out
         The store: a folder, or s3://BUCKET/PREFIX (default: runs/STUDY or runs/STUDY-SCALE).
     workers
-        The number of worker processes (default: one per core, or one on an accelerator); with --on slurm, of each task.
+        The number of worker processes (default: one per core, or one on an accelerator); with --on slurm, per task.
     device
         auto, cpu or cuda.
     precision
@@ -177,7 +177,7 @@ def _stop(stop: "Stop", watcher: Any) -> None:
 
 
 def _progress(folder: Path) -> str:
-    """A sentence on how many of the planned runs are in the store."""
+    """A sentence with the number of planned runs that are in the store."""
     from byrote.store import Plan, committed
 
     plan = Plan.read(folder)

@@ -11,7 +11,7 @@ __all__ = ["prune", "verify"]
 def verify(folder: Place, /, *, json: bool = False) -> int:
     """Read every byte of a store and list the damaged runs.
 
-    A run may be torn (a file is missing or truncated), altered, swapped (with files of another run), missing, or
+    A run may be torn (a file is missing or truncated), altered, swapped (a file belongs to another run), missing, or
     foreign (not in the plan). The same `byrote run` command trains all of these runs again, except foreign runs.
 
     Parameters

@@ -42,9 +42,9 @@ def layer_peeled(
     alpha
         Label smoothing, in [0, 1).
     lambda_w
-        Penalty on the classifier.
+        The penalty on the classifier.
     lambda_h
-        Penalty on the features.
+        The penalty on the features.
     positive
         Constrain the features to H >= 0.
     bias
@@ -96,15 +96,15 @@ def dilation(
     alpha
         The loss's parameter; in [0, 1) for label smoothing.
     lambda_w
-        Penalty on the classifier.
+        The penalty on the classifier.
     lambda_h
-        Penalty on the features.
+        The penalty on the features.
     eta
-        Corrupted samples over clean samples.
+        The number of corrupted samples divided by the number of clean samples.
     slope
         The constant C_MD, above 0.
     law
-        The law of the spread of a class.
+        The law of the spread within a class.
     width
         M, at least 2.
     num_classes
@@ -161,15 +161,15 @@ def theorem(
     alpha
         Label smoothing of LS.
     lambda_w
-        Penalty on the classifier.
+        The penalty on the classifier.
     lambda_h
-        Penalty on the features.
+        The penalty on the features.
     eta
-        Corrupted samples over clean samples.
+        The number of corrupted samples divided by the number of clean samples.
     slope
-        C_MD.
+        The constant C_MD.
     law
-        The law of the spread of a class.
+        The law of the spread within a class.
     width
         M.
     json
@@ -206,31 +206,30 @@ def sweep(
     law: _Law = "circle",
     json: bool = False,
 ) -> int:
-    """Compute dilation and memorization for values of one parameter that are evenly spaced in the logarithm (alpha: in
-    value).
+    """Compute dilation and memorization along one parameter, in steps of equal ratio (for alpha, equal differences).
 
     Parameters
     ----------
     axis
         alpha, lambda_w, lambda_h, eta or slope.
     low
-        First value.
+        The first value.
     high
-        Last value.
+        The last value.
     points
         The number of values.
     alpha
         Label smoothing.
     lambda_w
-        Penalty on the classifier.
+        The penalty on the classifier.
     lambda_h
-        Penalty on the features.
+        The penalty on the features.
     eta
-        Corrupted samples over clean samples.
+        The number of corrupted samples divided by the number of clean samples.
     slope
-        C_MD.
+        The constant C_MD.
     law
-        The law of the spread of a class.
+        The law of the spread within a class.
     json
         Print JSON.
     """

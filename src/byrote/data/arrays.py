@@ -26,7 +26,7 @@ class Arrays(Own):
 
     They are named `images` and `labels`, or `train_images`, `train_labels`, `test_images` and `test_labels`; for
     `.npy` files, `path` is the file with the (training) images, or the folder. Images are (n, d), (n, H, W),
-    (n, H, W, C) or (n, C, H, W): unsigned bytes 0..255, or numbers, which are taken as they are. Labels are 0..N-1,
+    (n, H, W, C) or (n, C, H, W): unsigned bytes 0..255, or numbers, which are not scaled. Labels are 0..N-1,
     one-hot rows or strings. The id of a sample is its position in the arrays; positions in the test arrays are counted
     after those in the training arrays.
 
@@ -90,7 +90,7 @@ class Arrays(Own):
             )
 
     def _pair(self, arrays: dict[str, Array], prefix: str) -> tuple[Array, Array]:
-        """Images (n, C, H, W), uint8 or float32, and labels (n,) as they are stored."""
+        """The stored images as (n, C, H, W), uint8 or float32, and the labels as (n,)."""
         where = inputs.shown(self.path)
         stored = arrays[f"{prefix}images"]
         if stored.dtype.kind not in "buif":
@@ -121,7 +121,7 @@ def _same_kind(where: str, train: Array, test: Array, name: str) -> None:
 
 
 def _same_scale(where: str, train: Array, test: Array) -> None:
-    """Check that numbers do not range up to 255 in one split and up to 1 in the other."""
+    """Check that the numbers of one split do not go up to 255 if those of the other go up to 1."""
     if train.dtype == np.uint8 or min(train.size, test.size) == 0 or train.shape[2:] == (1, 1):
         return
     tops = [float(images.max()) for images in (train, test)]

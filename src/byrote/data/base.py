@@ -21,7 +21,7 @@ Split = Literal["train", "test"]
 
 
 class Raw(NamedTuple):
-    """A decoded split before samples are chosen."""
+    """A complete decoded split, before samples are chosen."""
 
     images: "np.ndarray[Any, Any]"  # (n, C, H, W), uint8, or float32 if the source holds floats
     labels: "np.ndarray[Any, Any]"  # (n,) int64
@@ -67,7 +67,7 @@ class Images:
         checks.same_length(images=self.images, labels=self.labels, ids=self.ids)
         if not len(self.labels):
             raise ValueError("images need at least one sample, got none")
-        for some in self.images.split(4096):  # in pieces, because the check itself takes twice the memory
+        for some in self.images.split(4096):  # in pieces, because the check takes twice the memory of the images
             checks.finite("images", some)
         if self.num_classes is None:
             object.__setattr__(self, "num_classes", int(self.labels.max()) + 1)
@@ -107,7 +107,7 @@ class Dataset(Component, family="data"):
     """
 
     title: ClassVar[str] = ""
-    count: ClassVar[int | None] = None  # classes of the complete data set, if known beforehand
+    count: ClassVar[int | None] = None  # the number of classes in the complete data set, if known beforehand
     mean: ClassVar[tuple[float, ...]] = ()  # mean and deviation of x/255 over the full training set, for each channel
     std: ClassVar[tuple[float, ...]] = ()
 
@@ -183,8 +183,8 @@ class Dataset(Component, family="data"):
                 id -1 - i, so that no two ids are equal. None keeps the data set's own splits.
 
         Raises:
-            ValueError: an unknown split, a class that is empty or has too few samples, a resolution above that of the
-                images, or damaged content.
+            ValueError: an unknown split, a class that is empty or has too few samples, a resolution above the size of
+                the images, or damaged content.
             FileNotFoundError: the files are not on this machine and could not be fetched; the message lists what was
                 tried.
         """
@@ -194,7 +194,7 @@ class Dataset(Component, family="data"):
         return _load(self, split, self.stamp())
 
 
-@lru_cache(maxsize=4)  # both splits of two data sets; the full CIFAR-10 takes .7 GB
+@lru_cache(maxsize=4)  # cached: both splits of two data sets; the full CIFAR-10 takes .7 GB
 def _load(dataset: Dataset, split: Split, stamp: object) -> Images:
     import torch
 

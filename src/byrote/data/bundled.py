@@ -18,7 +18,7 @@ _COUNTS = {"train": (1000,) * 10, "test": (1000, 1000, *(200,) * 8)}
 
 
 def content_digest(arrays: "dict[str, np.ndarray[Any, Any]]") -> str:
-    """The SHA-256 of the arrays' names, types, shapes and bytes, which does not depend on the compression."""
+    """The SHA-256 of the arrays' names, types, shapes and bytes; it does not depend on the compression of the file."""
     state = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]

@@ -21,7 +21,7 @@ from byrote.files import write_atomic
 
 __all__ = ["CIFAR10", "CIFAR10N_FILES", "CIFAR10_FILES", "HUMAN_LABELS", "human_labels", "human_labels_file"]
 
-_LIMIT = 1 << 28  # files with more bytes are refused
+_LIMIT = 1 << 28  # bytes; larger files are refused
 _ROW = 1 + 3 * 32 * 32  # a label byte, then the image, channel by channel
 _PARTS = {
     "train": tuple(f"data_batch_{batch}.bin" for batch in range(1, 6)),
@@ -150,7 +150,7 @@ HUMAN_LABELS = {
     "random2": "random_label2",
     "random3": "random_label3",
 }
-"""byrote's name of each set of human labels -> its name in the published file."""
+"""The name of each set of human labels in byrote -> the set's name in the published file."""
 
 _HUMAN_PART = "CIFAR-10_human.pt"
 
@@ -202,7 +202,7 @@ def _human_arrays() -> "dict[str, np.ndarray[Any, Any]]":
 
 
 def human_labels(name: str = "worst") -> "np.ndarray[Any, Any]":
-    """The labels that people gave CIFAR-10's training images (Wei et al. 2022, CIFAR-10N).
+    """The labels that people gave to CIFAR-10's training images (Wei et al. 2022, CIFAR-10N).
 
     Args:
         name: "aggre" (majority of three, 9.0% wrong), "random1", "random2", "random3" (one person each, 17.2%,
@@ -220,7 +220,8 @@ def human_labels(name: str = "worst") -> "np.ndarray[Any, Any]":
 
 
 def human_labels_file(name: str = "worst") -> Path:
-    """The labels of `human_labels` as a CSV file in the cache (id, true, observed) that `noise.Recorded` reads.
+    """Write the labels of `human_labels` to a CSV file in the cache (columns id, true, observed), which
+    `noise.Recorded` reads.
 
     The file is written if it does not exist yet; see `human_labels` for names and errors.
     """

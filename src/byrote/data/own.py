@@ -26,7 +26,7 @@ class Content(NamedTuple):
 
     train: Raw
     test: Raw
-    names: tuple[str, ...] = ()  # of the classes, if they have names
+    names: tuple[str, ...] = ()  # the names of the classes, if they have names
     notes: tuple[str, ...] = ()  # one sentence for each thing that was left out or decided
 
 
@@ -55,7 +55,7 @@ class Own(Dataset, abstract=True):
 
     @property
     def place(self) -> Path:
-        """Where the file or folder is on this machine."""
+        """The path of the file or folder on this machine."""
         return inputs.expanded(self.path)
 
     def stamp(self) -> object:
@@ -64,8 +64,8 @@ class Own(Dataset, abstract=True):
     def content(self) -> str:
         """Sixty-four hexadecimal digits that identify the content, wherever it is stored.
 
-        For one file it is the SHA-256 of its bytes. For several it is the SHA-256 over the path (relative to the
-        folder) and the SHA-256 of each file that is read, sorted by path; files that are left out do not enter it.
+        For one file this is the SHA-256 of its bytes. For several files it is the SHA-256 over the path (relative to
+        the folder) and the SHA-256 of each file that is read, sorted by path. Files that are left out do not matter.
 
         Raises:
             FileNotFoundError, ValueError: a file is not there or cannot be read.
@@ -81,7 +81,8 @@ class Own(Dataset, abstract=True):
         return inputs.content(self.place, self.files())
 
     def notes(self) -> tuple[str, ...]:
-        """One sentence for each thing that was left out or decided in reading; each is also logged as a warning."""
+        """One sentence for each thing that was left out or decided while reading; each sentence is also logged as a
+        warning."""
         return _read(self, self.stamp()).notes
 
     def class_names(self) -> tuple[str, ...]:
@@ -109,7 +110,7 @@ class Own(Dataset, abstract=True):
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         images = self.decode("train").images
         white = 255 if images.dtype == np.uint8 else 1
-        pieces = range(0, len(images), _PIECE)  # in pieces, since float64 takes eight times the memory of bytes
+        pieces = range(0, len(images), _PIECE)  # in pieces, because float64 takes eight times the memory of bytes
         count = images.size / images.shape[1]
         total = sum(images[i : i + _PIECE].astype(np.float64).sum(axis=(0, 2, 3)) for i in pieces)
         mean = np.asarray(total) / count

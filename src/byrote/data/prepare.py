@@ -45,7 +45,7 @@ def select(
 
 
 def area_weights(source: int, target: int) -> "np.ndarray[Any, Any]":
-    """The (target, source) matrix that averages `source` cells into `target` equal cells, weighted by overlap.
+    """The (target, source) matrix of weights that averages `source` cells to `target` equal cells, weighted by overlap.
 
     Entry (i, j) is the share of output cell [i s/t, (i+1) s/t) that source cell j covers; rows sum to 1.
 

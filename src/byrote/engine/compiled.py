@@ -13,12 +13,12 @@ _SHAPES = 64  # the most variants of a compiled function in a process; torch's d
 class CompiledFunction:
     """A function compiled as one graph. If the compiler refuses it, the plain function runs from then on.
 
-    This applies only to errors of the compiler before anything has run, because half a pass must not be repeated. A
-    lack of memory is not a failure of the compiler.
+    This applies only to errors of the compiler before anything has run, because half a pass must not be repeated.
+    Running out of memory is not a failure of the compiler.
 
     Args:
         function: a function of tensors.
-        refused: called once with the reason why it cannot be compiled.
+        refused: called once if the function cannot be compiled, with the reason.
         options: passed to `torch.compile`.
     """
 

@@ -19,12 +19,12 @@ __all__ = ["Computation", "Ensemble"]
 
 
 class Computation(Protocol):
-    """Base of the ways to compute the runs of an ensemble.
+    """The base class of the ways to compute the runs of an ensemble.
 
     Attributes:
         precision: "fp32", or "bf16" for products and convolutions in bfloat16 (see `bfloat16`).
         batched: all runs are computed at once; then the bits of a run may depend on the other runs.
-        batched_step: the step that updates all runs at once and keeps narrowed weights; None if there is no such step.
+        batched_step: the step that updates all runs at once and keeps bfloat16 copies of weights, if there is one.
     """
 
     @property
@@ -49,7 +49,7 @@ class Computation(Protocol):
         ...
 
     def steps_backward(self) -> bool:
-        """Whether the backward pass can take the optimizer's step, which is impossible with torch's operators."""
+        """Whether the backward pass can take the optimizer's step; with torch's operators it cannot."""
         ...
 
     def compile_with(self, **options: Any) -> None:
@@ -90,7 +90,8 @@ class Ensemble(nn.Module):
         """Every run's output on its batch.
 
         Args:
-            x: one batch shared by all runs, or the runs' batches; with `index`, the samples from which it selects.
+            x: one batch shared by all runs, or the runs' batches; with an `index`, the samples from which the index
+                selects.
             index: (S, B), each run's batch as rows of a shared x.
         """
         return self.computation.forward(self, x, index)
@@ -116,7 +117,7 @@ class Ensemble(nn.Module):
         yield from self.named_buffers()
 
     def layer(self, name: str) -> nn.Module:
-        """The module that holds the states of the layer `name`."""
+        """The module with the states of the layer `name`."""
         return self.get_submodule(name)
 
     def __getstate__(self) -> dict[str, object]:
@@ -135,7 +136,7 @@ def _check_alike(joined: Sequence[dict[str, Any]]) -> None:
 
 
 def _owner(root: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module below `root` that holds the state `name` (created if it is missing), and the last part of the name."""
+    """The submodule of `root` with the state `name` (created if it is missing), and the last part of the name."""
     *path, leaf = name.split(".")
     for step in path:
         if step not in root._modules:

@@ -27,7 +27,7 @@ class Descent:
     """m <- momentum m + (g + decay theta); theta <- theta - rate m, for every run with its own rate and decay.
 
     Args:
-        memory: the momenta m by the name of their stacked parameter, each (S, ...) in float32, which are changed in
+        memory: the momenta m, each (S, ...) in float32, by the name of the stacked parameter. They are changed in
             place.
         momentum: in [0, 1), shared by all runs.
         decays: weight decay of each run.
@@ -71,11 +71,11 @@ class Descent:
 
 
 class BatchedStep:
-    """The step of all runs at once with torch's operators, and the narrowed weights that products read.
+    """The step of all runs at once with torch's operators, and the bfloat16 copies of weights that products read.
 
-    A narrowed copy is a leaf of autograd, so its gradient stays bfloat16, and is summed in bfloat16 if several passes
-    precede a step. The step reads this gradient, the momentum and the float32 weight, and writes momentum, weight and
-    copy.
+    A copy is a leaf of autograd, so its gradient stays bfloat16; if several passes precede a step, their gradients are
+    summed in bfloat16. The step reads this gradient, the momentum and the float32 weight, and writes momentum, weight
+    and copy.
     """
 
     def __init__(self) -> None:
@@ -98,10 +98,10 @@ class BatchedStep:
         self._step = _step
 
     def narrowed(self, weights: Sequence[Tensor]) -> list[Tensor]:
-        """Up-to-date copies of these weights in bfloat16; copies of any other weights are dropped.
+        """Up-to-date bfloat16 copies of these weights; copies of any other weights are dropped.
 
-        A weight whose address or version has changed is narrowed again. torch's fused optimizers and changes through
-        `.data` do not raise the version; after them, call `forget`.
+        A weight is copied again if its address or version has changed. torch's fused optimizers and changes through
+        `.data` do not raise the version; call `forget` after them.
         """
         self._copies = {weight: self._copies.get(weight) or _Copy() for weight in weights}
         return [copy.of(weight) for weight, copy in self._copies.items()]
@@ -111,7 +111,7 @@ class BatchedStep:
         self._copies = {}
 
     def forget(self) -> None:
-        """Discard all copies and their gradients, so that every weight is narrowed again."""
+        """Discard all copies and their gradients, so that every weight is copied again."""
         for copy in self._copies.values():
             copy.source = None
         self.zero_grad()
@@ -158,7 +158,7 @@ class BatchedStep:
 
 
 class _Copy:
-    """A weight in bfloat16, and the weight that it was narrowed from."""
+    """A bfloat16 copy of a weight, and the weight itself."""
 
     def __init__(self) -> None:
         self.narrow = nn.Parameter(torch.empty(0, dtype=torch.bfloat16))

@@ -4,8 +4,8 @@ torch's fused optimizers work tensor by tensor. A stacked parameter (S, ...) is 
 run, with one parameter group per run. Each view covers the same values of its run for every S, so a run's bits do not
 depend on its cohort.
 
-Plain momentum without clipping can be computed by the network itself: inside the backward pass if it has kernels for
-that, else for all runs at once (`StackedNetwork.descend`). `state_of` returns the momenta in all cases.
+Plain momentum without clipping can be computed by the network itself: inside the backward pass if there are kernels for
+this, otherwise for all runs at once (`StackedNetwork.descend`). `state_of` returns the momenta in all cases.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -49,8 +49,8 @@ class EnsembleOptimizer:
         self._descent = self._inside(network, list(rates), list(decays))
 
     def _inside(self, network: StackedNetwork, rates: list[float], decays: list[float]) -> Descent | None:
-        """The descent that the network computes itself, if optimizer and network allow it."""
-        network.end_descent()  # drops the descent of an earlier optimizer, and its copies
+        """The descent that the network computes itself, if the optimizer and the network allow this."""
+        network.end_descent()  # drops the descent of an earlier optimizer, and the weight copies
         momentum = _plain_momentum(self._optimizer)
         if momentum is None or any(self._clips):
             return None
@@ -115,7 +115,7 @@ class EnsembleOptimizer:
         return True
 
     def restore(self, s: int, state: Sequence[Mapping[str, Tensor]]) -> None:
-        """Restore the result of `state_of`."""
+        """Restore a state that `state_of` returned."""
         for view, remembered in zip(self._views[s], state, strict=True):
             own = self._optimizer.state[view]
             for name, value in remembered.items():

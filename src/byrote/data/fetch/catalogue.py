@@ -30,7 +30,7 @@ def download(name: str, folder: Path | None = None, progress: Progress | None = 
     true and observed.
 
     Raises:
-        ValueError: the name is unknown (the message names the nearest).
+        ValueError: the name is unknown (the message suggests the nearest name).
         DataUnavailableError: no source had the files; the message lists all sources tried.
         WriteError: the cache cannot be written.
     """

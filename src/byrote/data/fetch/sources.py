@@ -22,7 +22,7 @@ log = logging.getLogger("byrote")
 
 @dataclass(frozen=True)
 class Served:
-    """Which source provided the files, and the folder they are read from."""
+    """The source that provided the files, and the folder from which they are read."""
 
     source: str
     folder: Path
@@ -49,7 +49,7 @@ class Collection:
             recognizes, or None if the part is not there.
         system: folders into which a system package puts the files.
         remotes: sources on the network, in the order they are tried.
-        note: what to do by hand if every source fails.
+        note: instructions for the user if every source fails.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Collection:
 
     @property
     def cache(self) -> Path:
-        """Where fetched parts are kept."""
+        """The folder where fetched parts are kept."""
         return cache_folder() / self.name
 
     def available(self) -> Served | None:
@@ -159,7 +159,7 @@ class Collection:
     def _search(
         self, parts: tuple[str, ...]
     ) -> tuple[tuple[Served, dict[str, bytes]] | None, list[tuple[str, Exception]]]:
-        """The first place on this machine with undamaged parts, and the reasons why earlier places failed."""
+        """The first place on this machine with undamaged parts, and the reasons why the places before it failed."""
         failures: list[tuple[str, Exception]] = []
         for source, place in self.local():
             try:

@@ -22,7 +22,7 @@ _MANY = 20  # rows; in a shorter table, a column that counts the rows may be a c
 def choose(
     table: Table, wanted: tuple[str, ...], other: set[str], where: str
 ) -> tuple[list[str], "np.ndarray[Any, Any]", list[str]]:
-    """The feature columns, their values as float32 (n, d), and one sentence per reason for leaving columns out.
+    """The feature columns, their values as float32 (n, d), and one sentence for each reason why columns were left out.
 
     Args:
         wanted: the columns to take; empty takes all columns except `other` in which every cell is a number or a truth

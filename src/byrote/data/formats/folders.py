@@ -24,7 +24,7 @@ _LITTER = frozenset(
 class Listing(NamedTuple):
     """The files of each split, each with the number of its class, in the order of the ids."""
 
-    names: tuple[str, ...]  # of the classes, in the order of their numbers
+    names: tuple[str, ...]  # the names of the classes, in the order of their numbers
     splits: dict[str, list[tuple[Path, int]]]
     notes: tuple[str, ...]  # one sentence for each kind of file that was left out
 
@@ -95,7 +95,7 @@ def _walk(place: Path) -> Iterator[Path]:
 
 
 def _count_litter(path: Path, left: _Left) -> None:
-    """Count the files in a folder of clutter, without following links."""
+    """Count the files in a folder of clutter (hidden files and the like), without following links."""
     inside = sum(len(names) for _, _, names in os.walk(path)) if path.is_dir() else 1
     if inside:
         left.litter[path.name] += inside
@@ -136,7 +136,7 @@ def _classes(place: Path, left: _Left) -> dict[str, list[Path]]:
 
 
 def _split_folders(place: Path) -> dict[str, Path]:
-    """The folders of training, test and validation at the top; empty if there are none."""
+    """The folders of the training, test and validation splits in `place`; empty if there are none."""
     folders = [p for p in _entries(place)[0] if not is_litter(p.name)]
     named = {p: split for p in folders if (split := split_named(p.name)) and _holds_folders(p)}
     if not named:
@@ -198,7 +198,7 @@ def list_classes(place: Path) -> Listing:
     """List the images of a folder: `<class>/*.png`, or `train/<class>/*.png` beside `test` (or `val`).
 
     Classes are numbered in `class_order`, so that "10" comes after "2". Without `test`, `val` is the test split; with
-    `test`, `val` is left out. Images in subfolders of a class count too, and links are followed.
+    `test`, `val` is left out. Images in subfolders of a class are included, and links are followed.
 
     Raises:
         FileNotFoundError: there is no such folder.

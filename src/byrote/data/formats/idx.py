@@ -16,7 +16,7 @@ LIMIT = 1 << 28
 
 
 def unpacked(content: bytes, limit: int = LIMIT) -> bytes:
-    """The bytes, unpacked to at most `limit` bytes if they are a gzip file."""
+    """The bytes; if they are a gzip file, they are unpacked to at most `limit` bytes."""
     if content[:2] != b"\x1f\x8b":
         return content
     engine = zlib.decompressobj(wbits=31)
@@ -32,7 +32,7 @@ def unpacked(content: bytes, limit: int = LIMIT) -> bytes:
 
 
 def read_idx(content: bytes) -> "np.ndarray[Any, Any]":
-    """Decode idx bytes of unsigned bytes.
+    """Decode the bytes of an idx file of unsigned bytes.
 
     Raises:
         ValueError: not idx, a different number type, or a number of bytes that contradicts the header.

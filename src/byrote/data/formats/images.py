@@ -1,7 +1,7 @@
 """Read image files with Pillow: inspect them, check their size, then decode them to arrays of the same depth.
 
-Values of 8 bits stay bytes. Values of 16 bits are divided by 65,535, so that white is 1, as it is for bytes after their
-division by 255. Integers and floats of more bits have no agreed white and are taken as they are. The orientation that a
+Values of 8 bits stay bytes. Values of 16 bits are divided by 65,535, so that white is 1, as for bytes after their
+division by 255. Integers and floats of more bits have no standard white and are not scaled. The orientation that a
 camera stored (EXIF) is applied.
 """
 
@@ -38,7 +38,7 @@ SUFFIXES = frozenset(
         ".pnm",
     )
 )
-_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")  # not EPS, which runs a program
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")  # not EPS, for which Pillow runs a program
 _PIXELS = 1 << 27
 
 Depth = Literal["8 bits", "16 bits", "numbers"]
@@ -63,7 +63,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata, or about sizes; our own limit is lower
-            # from an open file: given a name, Pillow maps the file and scrambles a TIFF that is stored sideways
+            # an open file, because from a name Pillow maps the file and scrambles a TIFF that is stored sideways
             with place.open("rb") as file, pillow.open(file, formats=_FORMATS) as image:
                 yield image
     except Exception as error:  # Pillow raises many types of errors
@@ -78,7 +78,7 @@ def _seen(image: Any) -> Look:
     if width * height > _PIXELS:
         raise ValueError(f"it has {width:,} x {height:,} pixels, but at most {_PIXELS:,} are supported")
     notes = []
-    if getattr(image, "is_animated", False) and image.format != "MPO":  # here the second picture is a camera's preview
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # its second picture is a camera's preview
         notes.append("only the first of several frames is read")
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         return Look(width, height, "numbers", 1, tuple(notes))
@@ -91,7 +91,7 @@ def _seen(image: Any) -> Look:
 
 
 def _deep_colors(image: Any) -> bool:
-    """Whether the file holds more than the eight bits per color that Pillow returns."""
+    """Whether the file has more than the eight bits per color that Pillow returns."""
     for tile in image.tile:
         args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
         if any(";16" in arg if isinstance(arg, str) else image.format == "PPM" and arg > 255 for arg in args):

@@ -93,7 +93,7 @@ def numbered(column: "np.ndarray[Any, Any]", where: str, unit: str = "sample") -
         unit: the word for a position in error messages, such as "row".
 
     Raises:
-        ValueError: a missing, negative or fractional label (the message names the first), or another shape or type.
+        ValueError: a missing, negative or fractional label (the message names the first one), or a wrong shape or type.
 
     Example:
         >>> numbered(np.array(["dog", "ant", "dog"]), "a.csv")
@@ -134,7 +134,7 @@ def one_column(column: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, A
             row = int(np.flatnonzero(~hot)[0])
             raise ValueError(
                 f"{where}: each one-hot row must have exactly one 1, got {column[row].tolist()} in sample {row + 1} "
-                f"({int((~hot).sum())} of {len(hot)} rows are wrong): leave those samples out, or give labels (n,)"
+                f"(wrong rows: {int((~hot).sum())} of {len(hot)}): leave those samples out, or give labels (n,)"
             )
     if column.ndim != 1:
         raise ValueError(

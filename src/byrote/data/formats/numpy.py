@@ -1,4 +1,5 @@
-"""NumPy's files, `.npy` and `.npz`: headers, sizes and checksums are checked before numbers are read. No pickles."""
+"""Read NumPy's `.npy` and `.npz` files: headers, sizes and checksums are checked first, and pickles are never
+loaded."""
 
 import io
 import re
@@ -28,8 +29,8 @@ class _Header(NamedTuple):
     dtype: "np.dtype[Any]"
     shape: tuple[int, ...]
     fortran: bool
-    begin: int  # where the numbers begin
-    size: int  # how many bytes they take
+    begin: int  # the position where the numbers begin
+    size: int  # the number of bytes that they take
 
 
 def _header(stream: IO[bytes], length: int) -> _Header:

@@ -1,7 +1,7 @@
-"""A reader of plain PNG files (8 bits, gray or RGB, not interlaced), enough for images packed as one large PNG.
+"""Read plain PNG files (8 bits, gray or RGB, not interlaced), which is enough for images packed into one large PNG.
 
-Header, size and checksums are checked here; then Pillow decodes if it is installed, which is hundreds of times faster.
-Without Pillow, which a plain `pip install byrote` does not install, the rows are decoded here.
+Header, size and checksums are checked here. Then Pillow decodes the file if it is installed, which is hundreds of times
+faster. A plain `pip install byrote` does not install Pillow; without it, the rows are decoded here.
 """
 
 import io
@@ -89,7 +89,7 @@ def _chunks(content: bytes) -> dict[bytes, bytes]:
 
 
 def _unfiltered(filters: "np.ndarray[Any, Any]", stored: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Add back the neighbors from which each row was stored as a difference; `stored` is (H, W, C)."""
+    """Undo the differences: add the neighbors back to each row; `stored` is (H, W, C)."""
     out = np.empty_like(stored)
     above = np.zeros_like(stored[0])  # (W, C)
     for row, (kind, line) in enumerate(zip(filters.tolist(), stored, strict=True)):

@@ -65,7 +65,7 @@ class Table:
         if kind.startswith(("VARCHAR", "ENUM")):
             text = f"trim(CAST({cell} AS VARCHAR))"
             truth = f"CASE lower({text}) WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 END"
-            number = f"CASE WHEN NOT contains({text}, '_') THEN try_cast({text} AS DOUBLE) END"  # 1_2 is a string
+            number = f"CASE WHEN NOT contains({text}, '_') THEN try_cast({text} AS DOUBLE) END"  # 1_2 is not a number
             return f"({cell} IS NULL OR {text} IN ({_MISSING}))", f"({number})", truth
         if kind == "BOOLEAN":
             return f"({cell} IS NULL)", "NULL::DOUBLE", f"CAST({cell} AS DOUBLE)"
@@ -164,7 +164,7 @@ def _index(connection: "duckdb.DuckDBPyConnection", link: str) -> frozenset[str]
     row = connection.execute(query).fetchone()
     try:
         columns = json.loads(row[0])["index_columns"] if row else []
-        return frozenset(name for name in columns if isinstance(name, str))  # a range index is not a column
+        return frozenset(name for name in columns if isinstance(name, str))  # a range index is not stored as a column
     except (ValueError, TypeError, KeyError):
         return frozenset()
 

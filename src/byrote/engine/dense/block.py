@@ -58,7 +58,7 @@ def norms_of(chain: nn.Module) -> dict[int, tuple[float, float]]:
 
 
 def blocks_of(ensemble: Ensemble, norms: Mapping[int, tuple[float, float]]) -> list[Block]:
-    """The blocks of an ensemble of dense chains, with its current states."""
+    """The blocks of an ensemble of dense chains, with the ensemble's current states."""
     blocks = []
     for i, (eps, momentum) in norms.items():
         linear, norm = _states(ensemble, i - 1), _states(ensemble, i)

@@ -50,7 +50,8 @@ class _Chain(NamedTuple):
 
 
 class CompiledChain:
-    """Dense chains in compiled kernels. Without kernels, and for gradients in evaluation, torch's operators run by run.
+    """Dense chains in compiled kernels. Without kernels, and for gradients in evaluation, torch's operators compute run
+    by run.
 
     Args:
         chain: one of the modules, of which only the structure is used.
@@ -94,7 +95,7 @@ class CompiledChain:
         return out
 
     def _chain(self, ensemble: Ensemble, library: Kernels) -> _Chain | None:
-        """The states, cached until an address or the descent changes; None if kernels cannot read them."""
+        """The states as arguments, cached until an address or the descent changes; None if kernels cannot read them."""
         states = [table[name] for table, name in self._state_slots(ensemble)]
         if not all(state.is_cpu for state in states):
             return None
@@ -110,7 +111,7 @@ class CompiledChain:
         return self._cached
 
     def _state_slots(self, ensemble: Ensemble) -> list[tuple[dict[str, Tensor], str]]:
-        """The dictionaries that hold the states, and the names of the states there."""
+        """The dictionaries in which the states are stored, and the names of the states there."""
         if not self._slots:
             layers = [ensemble.layer(str(i + at)) for i in self._norms for at in (-1, 0)]
             tables = [table for layer in layers for table in (layer._parameters, layer._buffers)]
@@ -118,7 +119,7 @@ class CompiledChain:
         return self._slots
 
     def _momenta(self, descent: Descent | None) -> list[list[Tensor]]:
-        """The momenta of weight, bias, gamma and beta of each block, in descent."""
+        """The momenta of weight, bias, gamma and beta of each block, if there is a descent."""
         if descent is None:
             return []
         memory = descent.memory
@@ -148,7 +149,7 @@ class CompiledChain:
 
 
 def _check(blocks: Sequence[Block], momenta: Sequence[Sequence[Tensor]]) -> None:
-    """Check the momenta, to which kernels write by address."""
+    """Check the momenta before kernels write to their addresses."""
     for block, held in zip(blocks, momenta, strict=False):
         for state, m in zip(block[:4], held, strict=True):
             if not (m.is_cpu and m.dtype == torch.float32 and m.is_contiguous() and m.shape == state.shape):
@@ -159,7 +160,7 @@ def _check(blocks: Sequence[Block], momenta: Sequence[Sequence[Tensor]]) -> None
 
 
 def _evaluated(x: Tensor, chain: _Chain, products: Products) -> Tensor:
-    """The features of all runs in evaluation mode, by their running statistics."""
+    """The features of all runs in evaluation mode, with the running statistics."""
     if chain.fused is not None and chain.fused.units.evaluate:
         return evaluated(x, chain.fused)
     h = products.operand(x)
@@ -229,7 +230,7 @@ class _Dense(torch.autograd.Function):
                 arguments.mean, arguments.inverse = address_of(step.moments, 0), address_of(step.moments, 1)
                 arguments.dgamma, arguments.dbeta = updates.of_norm(i, s)
                 (products.library.fp32 if last else products.norm_kernels).backward(arguments)
-                if i or ctx.needs_input_grad[0]:  # before the step, because the weight may be the parameter itself
+                if i or ctx.needs_input_grad[0]:  # before the step, which may change this weight
                     weight = ctx.weights[i][s]
                     g = (da @ weight.float()).to(weight.dtype) if last else da @ weight
                 updates.close(i, s, da, step.h)

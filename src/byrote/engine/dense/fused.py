@@ -1,9 +1,9 @@
 """Dense chains in one call per direction: `dense_amx.cpp` for tile units, `dense_avx512.cpp` for vector units.
 
 A block's product is normalized while it is in the innermost cache, and the input of the next product is written in the
-layout that the next product reads. Weights are narrowed or rounded to bfloat16 when they are read; no copy of them is
-kept. The last block, which computes the features, has the same types of operands as the others but computes everything
-after its product in float32, as in `chain`.
+layout that the next product reads. Weights are narrowed or rounded to bfloat16 when they are read; no copies are kept.
+The last block, which computes the features, has the same types of operands as the others but computes everything after
+its product in float32, as in `chain`.
 """
 
 import ctypes
@@ -22,14 +22,14 @@ from byrote.engine.momentum import Descent
 
 __all__ = ["Buffers", "Fused", "FusedChain", "evaluated", "units_for"]
 
-_MOST = 64  # most blocks of a chain
+_MOST = 64  # the most blocks of a chain
 _CHUNK = 256  # samples per pass in evaluation, so that their activations stay in a core's cache
 _STEPPED = ("weight", "bias", "gamma", "beta")
 _STATES = (*_STEPPED, "running_mean", "running_var", "batches")
 
 
 class Buffers:
-    """Memory for passes, reused as soon as the graph that held it is gone, because fresh memory costs page faults."""
+    """Memory for passes, reused as soon as its graph is gone, because new memory costs page faults."""
 
     def __init__(self) -> None:
         self._free: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
@@ -105,8 +105,9 @@ def evaluated(x: Tensor, chain: FusedChain) -> Tensor:
 def units_for(blocks: list[Block], precision: str, library: Kernels) -> tuple[str, Units] | None:
     """The units that compute a chain: "tiles", "vectors" or "pairs"; None if torch's products compute it.
 
-    Tile units need hidden blocks whose widths are multiples of 32. Vector units compute in float32. In bfloat16 they
-    multiply pairs if these are faster, or rounded operands if no units are faster (`bfloat16.units_in`).
+    Tile units need hidden blocks whose widths are multiples of 32. Vector units compute in float32. For bfloat16 they
+    multiply pairs if this is faster than float32, or rounded float32 operands if no units are faster
+    (`bfloat16.units_in`).
     """
     if len(blocks) > _MOST:
         return None

@@ -41,9 +41,9 @@ template <class Number> int64_t words(int64_t values) { return (values + PER<Num
 
 // Values of one run for its backward pass, and memory for intermediate values that are soon read again. In evaluation,
 // which stores nothing for later, blocks alternate between two buffers. The second panels of `h`, the input, and of
-// `da` hold pairs of samples; if numbers are not paired, they are the first panels.
+// `da` contain pairs of samples; without pairs, they are the first panels.
 struct Workspace {
-    struct Layer { float *h[2], *a, *mean, *inverse; } layers[65];  // the layer after the last block holds the output
+    struct Layer { float *h[2], *a, *mean, *inverse; } layers[65];  // the layer after the last block is the output
     float *da[2][2];      // the gradient of the product: of this block and of the block below, alternating
     float *weight_panel;  // 32 rows or columns of weights as the right operand of a product
     float *panel;         // 32 columns: a product, in evaluation; the gradient of an output, in the backward pass
@@ -252,7 +252,7 @@ void block_forward(const Block &block, int64_t rows, Workspace &space, const flo
     }
 }
 
-// The same with the running statistics, for evaluation.
+// Compute a block's output with the running statistics, for evaluation.
 template <class Number, class Out>
 void block_evaluate(const Block &block, int64_t rows, Workspace &space, const float *h, Workspace::Layer *own) {
     for (int64_t f = 0; f < block.out; f += WIDE) {
@@ -354,7 +354,7 @@ void block_backward(const Block *blocks, int64_t i, int64_t s, int64_t rows, Wor
     const Block block = blocks[i].run(s), below = blocks[i ? i - 1 : 0].run(s);
     for (int64_t start = 0; start < block.in; start += GROUP) {
         const int64_t end = std::min(block.in, start + GROUP);
-        for (int64_t f = start; i && f < end; f += WIDE) {  // before the step changes the weights
+        for (int64_t f = start; i && f < end; f += WIDE) {  // done before the step changes the weights
             copy_weight_columns<Number>(block, f, space.weight_panel);
             const int64_t count = columns(end, f + WIDE);  // 0 after the last panel of this group
             Prefetch next(block.weight + f + WIDE, count, steps(space.P, block.out), block.out, block.in);

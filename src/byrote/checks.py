@@ -1,4 +1,5 @@
-"""Input checks shared by all parts; each error is one sentence: what was expected, what came, and what to do."""
+"""Input checks shared by all parts of byrote; each error is one sentence with what was expected, what came, and what to
+do."""
 
 import importlib
 import operator
@@ -124,7 +125,7 @@ def class_labels(name: str, labels: Any, num_classes: int, size: int | None = No
         num_classes: N.
         size: n, the required number of labels; None: any number.
 
-    Raises: TypeError like `integers`; ValueError for another shape, another length, or a label out of range.
+    Raises: TypeError like `integers`; ValueError for a wrong shape or length, or a label out of range.
 
     >>> class_labels("labels", [0, 2, 1], num_classes=3)
     tensor([0, 2, 1])
@@ -163,7 +164,7 @@ def one_axis(name: str, values: "torch.Tensor", num_classes: int | None = None) 
 def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor":
     """Convert logits or features (n, C) in a tensor, an array or lists to a floating-point tensor without a graph.
 
-    Raises: TypeError for another dtype, ValueError for another shape.
+    Raises: TypeError for a wrong dtype, ValueError for a wrong shape.
 
     >>> matrix("features", [[0.5, 1.5]]).shape
     torch.Size([1, 2])
@@ -181,8 +182,8 @@ def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor"
 
 
 def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Tensor":
-    """Logits (n, C) that predict one class in each row: two or more columns, all finite, except that -inf masks a
-    class.
+    """Convert logits (n, C) and check that each row predicts a class: two or more columns, all finite, except that -inf
+    masks a class.
 
     Raises: see `matrix`; also ValueError for a single column, and for rows without a largest number.
 
@@ -217,7 +218,8 @@ def finite_rows(name: str, rows: "torch.Tensor", advice: str) -> None:
 
 
 def unusable(logits: "torch.Tensor") -> "torch.Tensor":
-    """Which rows of logits (n, C) predict no class: NaN or +inf in the row, or -inf for every class. # (n,) bool
+    """Return (n,) bool: the rows of logits (n, C) that predict no class, with NaN or +inf, or with -inf for every
+    class.
 
     Only the largest entry of each row is tested, where NaN is larger than every number.
     """

@@ -104,7 +104,7 @@ def described(error: BaseException) -> str:
     """
     message = " ".join(str(error).split())
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    if isinstance(error, SyntaxError):  # its text already includes the line
+    if isinstance(error, SyntaxError):  # the text of this error already includes the line
         return text
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own_file(frame.filename)]
     if not frames:
@@ -131,7 +131,7 @@ def own_trace(error: BaseException) -> str:
 
 
 def traced(error: BaseException) -> str:
-    """The traceback of an exception from the user's own files on, or the whole traceback if it has no such files.
+    """The traceback of an exception from the user's own files on, or the whole traceback if no such file is in it.
 
     >>> traced(ValueError("no such thing"))
     'ValueError: no such thing'

@@ -1,4 +1,4 @@
-"""Archives: unpacked completely, within limits of size, and only inside the target folder."""
+"""Unpack archives completely, within limits of size, and only inside the target folder."""
 
 import gzip
 import lzma
@@ -24,8 +24,8 @@ _BROKEN = (
     lzma.LZMAError,
     zlib.error,
     EOFError,
-    NotImplementedError,  # from zipfile, for an unsupported compression
-    RuntimeError,  # from zipfile, for an encrypted file
+    NotImplementedError,  # zipfile raises it for an unsupported compression
+    RuntimeError,  # zipfile raises it for an encrypted file
 )
 
 
@@ -36,7 +36,7 @@ def extract(
     written.
 
     Args:
-        members: names in the archive to extract, each of which must exist; empty extracts every regular file.
+        members: the names to extract, which must all be in the archive; empty extracts every regular file.
         limit: the largest total size of the extracted files in bytes; there may be at most 100,000 files.
 
     Raises:
@@ -88,7 +88,7 @@ def _unpack(archive: Path, folder: Path, wanted: tuple[str, ...], limit: int) ->
 
 
 def _members(archive: Path, wanted: tuple[str, ...]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Name and content of each regular file to be extracted, one at a time."""
+    """Yield the name and content of each regular file to extract."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
             for info in opened.infolist():

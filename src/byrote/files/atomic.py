@@ -1,4 +1,4 @@
-"""Atomic writes: a kill, a full disk or a lost connection leaves either the old file or the new file."""
+"""Atomic writes: after a kill, on a full disk or without a connection, either the old file or the new file is there."""
 
 import errno
 import os
@@ -47,7 +47,7 @@ def about_the_disk(error: Exception, paths: tuple[Path, ...]) -> bool:
     if isinstance(error, OSError):
         named = None if error.filename is None else Path(os.fsdecode(error.filename))
         return error.errno in DISK and (named is None or named in paths)
-    return _code(error) != errno.EIO  # a library with its own error types, such as DuckDB
+    return _code(error) != errno.EIO  # from a library with its own error types, such as DuckDB
 
 
 def _code(error: Exception) -> int:
@@ -72,8 +72,8 @@ def atomic(path: str | Path, *, durable: bool = True, parents: bool = True) -> I
     is flushed before the block returns.
 
     Args:
-        durable: False leaves out the fsync. Then the file may be lost in a power failure, but every process still finds
-            it complete or absent.
+        durable: if False, fsync is not called. Then the file may be lost in a power failure, but every process still
+            finds it complete or absent.
         parents: create the folder if it is missing.
 
     Raises:

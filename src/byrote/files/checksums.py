@@ -39,7 +39,7 @@ def verify(path: str | Path, check: str) -> None:
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: $BYROTE_CACHE, else the platform's cache folder; not created here."""
+    """The folder for fetched files: $BYROTE_CACHE, otherwise the platform's cache folder; it is not created here."""
     if named := os.environ.get("BYROTE_CACHE"):
         return Path(named).expanduser()
     if sys.platform == "win32":  # pragma: no cover

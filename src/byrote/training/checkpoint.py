@@ -39,7 +39,7 @@ _SCALARS = (bool, int, float, str, type(None))
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """A digest of byrote's own sources, with the version of torch: training resumes only with equal code."""
+    """A digest of byrote's own sources and the version of torch; training resumes only if both are the same."""
     house = Path(__file__).resolve().parents[1]
     state = hashlib.sha256()
     for source in sorted(path for path in house.rglob("*") if path.suffix in (".py", ".cpp", ".hpp")):
@@ -84,7 +84,7 @@ def _fits(part: Any, cohort: Cohort, optimizer: EnsembleOptimizer, s: int, epoch
 
 
 def _shapes(states: Any) -> Any:
-    """Name, shape and type of each tensor; None if there is anything else."""
+    """The shape and type of each tensor by name; None if anything else is stored there."""
     if not isinstance(states, dict) or not all(isinstance(value, Tensor) for value in states.values()):
         return None
     return {name: (tuple(value.shape), value.dtype) for name, value in states.items()}
@@ -133,7 +133,7 @@ class Checkpoint:
     _saved: float = field(default_factory=time.monotonic)
 
     def save(self, cohort: Cohort, optimizer: EnsembleOptimizer, records: list[Record], epoch: int) -> None:
-        """Save after `epoch` epochs, if the last save is long enough ago.
+        """Save after `epoch` epochs, if at least `seconds` have passed since the last save.
 
         Raises:
             OSError: the folder is gone, or cannot be written to.
@@ -152,7 +152,7 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def restore(self, cohort: Cohort, optimizer: EnsembleOptimizer, records: list[Record]) -> int:
-        """Restore the cohort from the checkpoint; returns the epochs done, 0 without a usable checkpoint."""
+        """Restore the cohort from the checkpoint; returns the epochs done, or 0 if there is no usable checkpoint."""
         try:
             epoch, parts = self._read(cohort)
             for s, part in enumerate(parts):
@@ -175,7 +175,8 @@ class Checkpoint:
         """The epochs done, and the part of each run of the cohort.
 
         Raises:
-            ValueError: the file is damaged, or was made with other code, with other arithmetic, or for another cohort.
+            ValueError: the file is damaged, or was made with different code, different arithmetic, or for another
+                cohort.
         """
         digest, _, rest = self.path.read_bytes().partition(b"\n")
         if hashlib.sha256(rest).hexdigest().encode() != digest:

@@ -1,4 +1,4 @@
-"""A cohort: runs that share every tensor shape, set up to train as one stacked network.
+"""A cohort is a group of runs with the same tensor shapes, which are trained as one stacked network.
 
 The runs of a cohort may differ in loss and its parameter, noise and its rate, seed, learning rate, weight decay and
 schedule. All randomness comes from generators with the run's own seed, so a run's numbers do not depend on the other
@@ -78,7 +78,8 @@ class Cohort:
         return torch.stack([torch.randperm(n, generator=g) for g in self.order]).to(self.device)
 
     def dropped(self, features: Tensor) -> Tensor:
-        """Features (S, B, M) with some set to 0, drawn separately for each run; unchanged without dropout."""
+        """Features (S, B, M) after dropout, which is drawn separately for each run; unchanged if there is no
+        dropout."""
         share_kept = 1 - self.experiments[0].training.dropout
         if share_kept == 1:
             return features
@@ -160,7 +161,7 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
 
 
 def _stacked(ordered: Sequence[Experiment], input_shape: tuple[int, ...], device: torch.device) -> StackedNetwork:
-    """The experiments' networks as one stack; only this function uses both networks and engine."""
+    """The experiments' networks as one stack; only this function uses both `byrote.networks` and `byrote.engine`."""
     first = ordered[0]
     modules = [first.network.build(input_shape, first.num_outputs, e.generator("weights")) for e in ordered]
     return stack(
@@ -173,7 +174,7 @@ def _stacked(ordered: Sequence[Experiment], input_shape: tuple[int, ...], device
 
 
 def _module(loss: Loss, members: Sequence[Experiment], samples: int, device: torch.device) -> LossModule:
-    """The loss, with a memory for each of these runs if it remembers samples."""
+    """The loss; if it remembers samples, it gets a memory for each of these runs."""
     return loss.module(num_samples=samples, num_classes=members[0].num_outputs, runs=len(members)).to(device)
 
 

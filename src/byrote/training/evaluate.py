@@ -1,4 +1,4 @@
-"""Evaluation of a cohort in eval mode: the snapshot, the readings and the samples' outcomes of every run."""
+"""Evaluate a cohort in eval mode: the snapshot, the readings and the outcome of each sample, for every run."""
 
 from collections.abc import Iterator
 
@@ -34,7 +34,9 @@ def snapshots(cohort: Cohort) -> Iterator[Snapshot]:
     """One snapshot per run, in the cohort's order."""
     features, logits = answers(cohort, cohort.train.images)
     test_features, test_logits = answers(cohort, cohort.test.images)
-    head = {name: value.clone() for name, value in cohort.network.head.state_dict().items()}  # the weights change later
+    head = {
+        name: value.clone() for name, value in cohort.network.head.state_dict().items()
+    }  # copied, since weights change
     bias = head.get("bias")
     for s, experiment in enumerate(cohort.experiments):
         yield Snapshot(

@@ -41,7 +41,7 @@ class Record:
         return row
 
     def finish(self, cohort: Cohort, s: int, seconds: dict[str, float], keep_weights: bool) -> Run:
-        """The finished run as a value. A failed run has only its history."""
+        """The finished run. A failed run has only its history."""
         experiment, last = cohort.experiments[s], None if self.error else self.last
         samples, features = Table({}), Table({})
         weights: dict[str, NDArray[Any]] = {}

@@ -145,7 +145,7 @@ def epoch_number(epoch: Any) -> int:
     except TypeError:
         raise TypeError(f"expected a whole number as the epoch, got {epoch!r}") from None
     if number < 1 or isinstance(epoch, bool):
-        raise ValueError(f"epochs count from 1, got {epoch!r}: pass epoch + 1 if your loop counts from 0")
+        raise ValueError(f"epochs are numbered from 1, got {epoch!r}: pass epoch + 1 if your loop starts at 0")
     return number
 
 

@@ -170,7 +170,7 @@ def _fresh(mark: Fingerprint) -> str:
     except OSError as error:
         raise ValueError(f"{shown(mark[0])} cannot be read: {_reason(error)}") from None
     if fingerprint(Path(mark[0])) != mark:
-        raise ValueError(f"{shown(mark[0])} changed while it was read; try again when no program writes to it")
+        raise ValueError(f"{shown(mark[0])} changed while it was read; try again when no program is writing to it")
     return digest
 
 

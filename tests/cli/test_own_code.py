@@ -297,7 +297,7 @@ def test_results_are_read_where_their_modules_are_not(folder, tmp_path_factory):
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)
         assert f"there is no module {name!r}" in done.stderr
-        assert "what it defines is left out here" in done.stderr
+        assert "its definitions are left out here" in done.stderr
         assert "Traceback" not in done.stderr
     refused = alone(elsewhere, "claims", str(folder / "store"), "--import", name)
     assert refused.returncode == 2, "a module that is named now is needed"

@@ -45,7 +45,7 @@ def test_idx_of_another_length_is_refused(array: np.ndarray, draw: st.DataObject
 
 def test_idx_header_that_announces_too_much() -> None:
     with pytest.raises(
-        ValueError, match="expected 79228162458924105385300197391 bytes for an idx file of shape .*, got 116"
+        ValueError, match=r"expected 79228162458924105385300197391 bytes for an idx file of shape .*, got 116"
     ):
         idx.read_idx(b"\0\0\x08\x03" + b"\xff" * 12 + b"\0" * 100)
 

@@ -39,7 +39,7 @@ def import_own(about: Mapping[str, Any], named: Sequence[str] | None, contents: 
                 import_modules([module])
             except ValueError as error:
                 show_trace(error)
-                say(f"{error}; these results were made with that module, but what it defines is left out here")
+                say(f"{error}; these results were made with that module, but its definitions are left out here")
     say_changed(json.loads(text) for text in set(contents))
 
 

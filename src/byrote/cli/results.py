@@ -136,7 +136,7 @@ def claims(
 
     if folder is None and not theory and not only:
         raise ValueError(
-            "byrote claims needs a store or a results folder, or --theory; name a folder that `byrote run` wrote"
+            "byrote claims needs a store or a results folder, or --theory; name a folder that `byrote run` created"
         )
     analysis = None if folder is None else analysis_of(folder, imports)
     if analysis is None:

@@ -191,7 +191,7 @@ def _conclude(outcome: "Outcome", folder: Path) -> int:
     progress = f"{outcome.done} of {outcome.planned} runs are stored in {folder}"
     if outcome.raised:
         key, error = next(iter(outcome.raised.items()))
-        return fail(f"{len(outcome.raised)} runs raised an exception, the first {key}: {error}; {progress}", 1)
+        return fail(f"{len(outcome.raised)} runs raised an exception, the first is {key}: {error}; {progress}", 1)
     if outcome.broken:
         return fail(f"{outcome.broken[0]}; {progress}", 1)
     if outcome.stopped in ("interrupted", "cancelled"):
@@ -199,7 +199,7 @@ def _conclude(outcome: "Outcome", folder: Path) -> int:
     left = f", {outcome.left} are left; run the same command to continue" if outcome.stopped else ""
     if outcome.failed:
         key, error = next(iter(outcome.failed.items()))
-        return fail(f"{len(outcome.failed)} runs diverged, the first {key}: {error}; {progress}{left}", 3)
+        return fail(f"{len(outcome.failed)} runs diverged, the first is {key}: {error}; {progress}{left}", 3)
     if outcome.stopped:
         say(f"{outcome.stopped}: {progress}{left}")
         return 0

@@ -243,7 +243,8 @@ def sweep(
         )
     if axis != "alpha" and min(low, high) <= 0:
         raise ValueError(
-            f"{axis} is spread evenly in its logarithm, so both ends must be above 0, got {low} and {high}"
+            f"the values of {axis} are evenly spaced in the logarithm, so both ends must be above 0, got {low} "
+            f"and {high}"
         )
     values = np.linspace(low, high, points) if axis == "alpha" else np.geomspace(low, high, points)
     at: dict[str, Any] = {"alpha": alpha, "lambda_w": lambda_w, "lambda_h": lambda_h, "eta": eta, "slope": slope}

@@ -116,7 +116,7 @@ def _same_kind(where: str, train: Array, test: Array, name: str) -> None:
         if first != second:
             raise ValueError(
                 f"{where}: train_{name} and test_{name} must have the same {what}, got {first} and {second} "
-                "(bytes 0..255 are divided by 255, other numbers are taken as they are)"
+                "(bytes 0..255 are divided by 255, other numbers are not scaled)"
             )
 
 

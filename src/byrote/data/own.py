@@ -135,7 +135,7 @@ def _read(dataset: Own, stamp: object) -> Content:
     content = dataset.read()
     if [inputs.fingerprint(path) for path in dataset.files()] != before:
         raise ValueError(
-            f"{inputs.shown(dataset.path)} changed while it was read; try again when no program writes to it"
+            f"{inputs.shown(dataset.path)} changed while it was read; try again when no program is writing to it"
         )
     _check(dataset, content)
     for note in content.notes:

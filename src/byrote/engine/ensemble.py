@@ -131,7 +131,7 @@ def _check_alike(joined: Sequence[dict[str, Any]]) -> None:
             name = next(n for n in [*shapes[0], *other] if shapes[0].get(n) != other.get(n))
             raise ValueError(
                 f"the modules of a stack must have the same states, got {name!r} of shape {shapes[0].get(name)} in the "
-                f"first and {other.get(name)} in number {s + 1}: build them from one spec"
+                f"first and {other.get(name)} in module number {s + 1}: build them from one spec"
             )
 
 

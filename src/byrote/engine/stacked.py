@@ -87,8 +87,8 @@ def _parts(modules: Sequence[nn.Module]) -> tuple[list[nn.Module], list[nn.Modul
         parts = [getattr(module, name, None) for name in ("features", "head")]
         if not all(isinstance(part, nn.Module) for part in parts):
             raise ValueError(
-                f"a stack needs modules with parts called 'features' and 'head', but number {s + 1}, a "
-                f"{type(module).__name__}, lacks one: put its feature map and its last layer under these names"
+                f"a stack needs modules with parts called 'features' and 'head', but module number {s + 1}, a "
+                f"{type(module).__name__}, lacks one of them: put its feature map and its last layer under these names"
             )
         features.append(module.get_submodule("features"))
         heads.append(module.get_submodule("head"))

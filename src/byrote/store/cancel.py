@@ -28,7 +28,7 @@ def cancel(root: Path) -> None:
         ValueError: the folder is not a store.
     """
     if not (root / "plan.json").is_file():
-        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` made")
+        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` created")
     write_atomic(_place(root), json.dumps({"token": secrets.token_hex(16)}) + "\n")
     share(root, _place(root))
 

@@ -175,8 +175,9 @@ def _about(folder: Path) -> dict[str, Any]:
         ) from None
     if about.get("format") != FORMAT or not isinstance(about.get("files"), dict):
         raise ValueError(
-            f"{folder} has results of format {about.get('format', 1)}, but this byrote reads format {FORMAT}; "
-            "compact the store again with this byrote, or read the results with the version that wrote them"
+            f"{folder} has results of format {about.get('format', 1)}, but this version of byrote reads "
+            f"format {FORMAT}; "
+            "compact the store again with this version, or read the results with the version that wrote them"
         )
     return about
 

@@ -64,7 +64,7 @@ def _joined(roots: Sequence[Path]) -> Plan:
     for root in roots:
         plan = Plan.read(root)
         if plan is None:
-            raise ValueError(f"{root} is not a store; name a folder that `byrote run` made")
+            raise ValueError(f"{root} is not a store; name a folder that `byrote run` created")
         plans.append(plan)
     first = plans[0]
     entries: dict[str, Entry] = {}
@@ -72,8 +72,8 @@ def _joined(roots: Sequence[Path]) -> Plan:
     for root, plan in zip(roots, plans, strict=True):
         if (plan.study, plan.scale, plan.overrides) != (first.study, first.scale, first.overrides):
             raise ValueError(
-                f"{root} holds study {plan.study!r} at scale {plan.scale!r} with overrides {plan.overrides}, "
-                f"but {roots[0]} holds {first.study!r} at {first.scale!r} with {first.overrides}; merge stores of "
+                f"{root} contains study {plan.study!r} at scale {plan.scale!r} with overrides {plan.overrides}, "
+                f"but {roots[0]} contains {first.study!r} at {first.scale!r} with {first.overrides}; merge stores of "
                 "the same study"
             )
         for entry in plan.entries:

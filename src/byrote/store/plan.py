@@ -174,8 +174,8 @@ class Plan:
         if there is not None:
             if (there.study, there.scale) != (self.study, self.scale):
                 raise ValueError(
-                    f"{root} holds study {there.study!r}{_scale(there.scale)}, not {self.study!r}{_scale(self.scale)}; "
-                    f"choose another `out=`"
+                    f"{root} contains study {there.study!r}{_scale(there.scale)}, "
+                    f"not {self.study!r}{_scale(self.scale)}; choose another `out=`"
                 )
             # the study is the same even if its files and modules have different contents or names
             keys = {entry.key for entry in self.entries}
@@ -185,7 +185,7 @@ class Plan:
             shared = [entry for entry in there.entries if entry not in lost]
             if len(shared) < len(there.entries):
                 raise ValueError(
-                    f"{root} holds study {there.study!r}{_scale(there.scale)} made from a different spec "
+                    f"{root} contains study {there.study!r}{_scale(there.scale)} made from a different spec "
                     f"({len(there.entries)} runs, {len(shared)} of them among the {len(self.entries)} of this "
                     "study); choose another `out=`"
                 )
@@ -244,8 +244,9 @@ def _of_format(data: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     """The entries of a stored plan, after a check that it has the format of this byrote."""
     if data["format"] != FORMAT:
         raise ValueError(
-            f"{path} has format {data['format']}, but this byrote reads format {FORMAT}; run the study again into "
-            "another `out=`, or read the store with the byrote that wrote it"
+            f"{path} has format {data['format']}, but this version of byrote reads format {FORMAT}; "
+            "run the study again into "
+            "another `out=`, or read the store with the version that wrote it"
         )
     entries: list[dict[str, Any]] = data["entries"]
     return entries
@@ -292,9 +293,7 @@ def _older(root: Path, plan: Plan) -> dict[tuple[tuple[str, str], ...], tuple[st
 def _one_of(prefix: str, known: Iterable[tuple[str, str]], root: Path) -> tuple[str, str]:
     """Find the only content whose digest begins with these digits; returns its name and digest."""
     if len(prefix) < _DIGITS:
-        raise ValueError(
-            f"`accept=` needs at least the first {_DIGITS} digits of the digest of a content, got {prefix!r}"
-        )
+        raise ValueError(f"`accept=` needs at least the first {_DIGITS} digits of a digest, got {prefix!r}")
     meant = sorted(one for one in known if one[1].startswith(prefix.lower()))
     if len(meant) == 1:
         return meant[0]

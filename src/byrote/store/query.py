@@ -115,14 +115,14 @@ def read_results(root: str | Path, facts: Facts | None = None) -> Results:
     """
     folder = located(root)
     if not is_results(folder):
-        raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` made")
+        raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` created")
     plan = Plan.read(folder)
     facts = facts or Facts()
     stored = read_compacted(folder, facts) if has_compacted(folder) else None
     if plan is not None:
         return _planned(folder, plan, stored, facts)
     if stored is None:
-        raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` made")
+        raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` created")
     features = partial(_features, folder, stored, {})
     return Results(stored.runs, stored.history, str(folder), stored.about, features, stored.feature_files)
 

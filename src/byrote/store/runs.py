@@ -112,7 +112,7 @@ def read_manifest(root: Path, key: str) -> dict[str, Any]:
         words = str(error).removeprefix(f"{path} ")
         raise _damaged(root, key, "altered", MANIFEST, words) from None
     if manifest.get("format") != FORMAT:
-        words = f"has format {manifest.get('format')}, but this byrote reads format {FORMAT}"
+        words = f"has format {manifest.get('format')}, but this version of byrote reads format {FORMAT}"
         raise _damaged(root, key, "altered", MANIFEST, words)
     if manifest.get("key") != key:
         raise _damaged(root, key, "swapped", MANIFEST, f"belongs to run {manifest.get('key')}")

@@ -96,7 +96,7 @@ def state_of(root: Path) -> dict[str, Any]:
     refresh(root)
     plan = Plan.read(root)
     if plan is None:
-        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` made")
+        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` created")
     present = plan.present(committed(root))
     manifests, flaws = whole_runs(root, present.values(), ())
     runs = ((entry, manifests.get(present.get(entry.key, ""))) for entry in plan.entries)

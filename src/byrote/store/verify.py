@@ -57,7 +57,7 @@ def verify(root: Path) -> Verification:
     """
     refresh(root, anew=True)
     if not is_results(root):
-        raise ValueError(f"{root} is neither a store nor a results folder; name a folder that `byrote run` made")
+        raise ValueError(f"{root} is neither a store nor a results folder; name a folder that `byrote run` created")
     plan = Plan.read(root)
     if plan is None or (root / "about.json").exists():
         results = read_results(root)

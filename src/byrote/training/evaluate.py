@@ -34,9 +34,7 @@ def snapshots(cohort: Cohort) -> Iterator[Snapshot]:
     """One snapshot per run, in the cohort's order."""
     features, logits = answers(cohort, cohort.train.images)
     test_features, test_logits = answers(cohort, cohort.test.images)
-    head = {
-        name: value.clone() for name, value in cohort.network.head.state_dict().items()
-    }  # copied, since weights change
+    head = {name: value.clone() for name, value in cohort.network.head.state_dict().items()}  # the weights change later
     bias = head.get("bias")
     for s, experiment in enumerate(cohort.experiments):
         yield Snapshot(

@@ -177,7 +177,7 @@ class Ray(Executor):
                 signal.signal(signal.SIGTERM, before)  # Ray reads this variable
         self._ray = ray
         if not self._address and ray.util.get_node_ip_address() != "127.0.0.1":
-            raise OSError(f"Ray would listen beyond this machine; set {_LOOPBACK}=0 before ray is imported")
+            raise OSError(f"Ray would accept connections from other machines; set {_LOOPBACK}=0 before ray is imported")
         if self._gpus and not ray.cluster_resources().get("GPU"):
             raise ValueError("the Ray cluster has no GPU; leave `device='cuda'` out")
         options: dict[str, Any] = {"num_cpus": 1, "max_retries": _RETRIES, "max_calls": _CALLS}

@@ -156,7 +156,7 @@ def test_checksums_agree_with_hashlib(tmp_path_factory: pytest.TempPathFactory, 
     assert files.md5(path) == hashlib.md5(content).hexdigest()
     files.verify(path, f"md5:{files.md5(path)}")
     files.verify(path, f"sha256:{files.sha256(path)}")
-    with pytest.raises(ValueError, match="is damaged or is another file"):
+    with pytest.raises(ValueError, match="is damaged or a different file"):
         files.verify(path, f"sha256:{'0' * 64}")
     with pytest.raises(ValueError, match="a check must start with"):
         files.verify(path, files.md5(path))
@@ -231,7 +231,7 @@ def test_download_reports_progress_and_is_not_repeated(server: str, tmp_path: Pa
     [
         ("/broken", None, 1 << 30, ConnectionError, "was interrupted after 1000 of 1024000 bytes"),
         ("/missing", None, 1 << 30, ConnectionError, "Not Found"),
-        ("/a", "md5:00", 1 << 30, ValueError, "damaged or is another file"),
+        ("/a", "md5:00", 1 << 30, ValueError, "damaged or a different file"),
         ("/a", None, len(BODY) - 1, ValueError, "sends more than"),
     ],
 )

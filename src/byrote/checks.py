@@ -1,4 +1,5 @@
-"""Input checks shared by all parts; each error is one sentence: what was expected, what came, and what to do."""
+"""Input checks shared by all parts of byrote; each error is one sentence with what was expected, what came, and what to
+do."""
 
 import importlib
 import operator
@@ -73,7 +74,7 @@ def classes(name: str, labels: "torch.Tensor", num_classes: int) -> None:
         outside = ((labels < 0) | (labels >= num_classes)).flatten()
         first, count = int(outside.int().argmax()), int(outside.sum())
         where = f" in row {first}" if labels.ndim == 1 else ""
-        more = f" and {count - 1} more such values" if count > 1 else ""
+        more = f" and {count - 1} more values out of range" if count > 1 else ""
         raise ValueError(
             f"{name} must lie in 0..{num_classes - 1}, got {int(labels.flatten()[first])}{where}{more}"
             f"{_range_hint(name, low, high, num_classes)}"
@@ -85,9 +86,9 @@ def _range_hint(name: str, low: int, high: int, num_classes: int) -> str:
     if name == "index":
         return ""
     if low >= 1 and high == num_classes:
-        return f": labels count from 0, but these run from {low} to {high}; subtract 1"
+        return f": labels must start at 0, but these run from {low} to {high}; subtract 1"
     if low == -1 and high == 1 and num_classes == 2:
-        return ": labels count from 0, but these are -1 and 1; add 1 and halve them"
+        return ": labels must start at 0, but these are -1 and 1; add 1 and halve them"
     if low < 0:
         return ": a negative label marks a sample without a class; leave those samples out"
     return ""
@@ -124,7 +125,7 @@ def class_labels(name: str, labels: Any, num_classes: int, size: int | None = No
         num_classes: N.
         size: n, the required number of labels; None: any number.
 
-    Raises: TypeError like `integers`; ValueError for another shape, another length, or a label out of range.
+    Raises: TypeError like `integers`; ValueError for a wrong shape or length, or a label out of range.
 
     >>> class_labels("labels", [0, 2, 1], num_classes=3)
     tensor([0, 2, 1])
@@ -144,7 +145,7 @@ def epoch_number(epoch: Any) -> int:
     except TypeError:
         raise TypeError(f"expected a whole number as the epoch, got {epoch!r}") from None
     if number < 1 or isinstance(epoch, bool):
-        raise ValueError(f"epochs count from 1, got {epoch!r}: pass epoch + 1 if your loop counts from 0")
+        raise ValueError(f"epochs are numbered from 1, got {epoch!r}: pass epoch + 1 if your loop starts at 0")
     return number
 
 
@@ -163,7 +164,7 @@ def one_axis(name: str, values: "torch.Tensor", num_classes: int | None = None) 
 def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor":
     """Convert logits or features (n, C) in a tensor, an array or lists to a floating-point tensor without a graph.
 
-    Raises: TypeError for another dtype, ValueError for another shape.
+    Raises: TypeError for a wrong dtype, ValueError for a wrong shape.
 
     >>> matrix("features", [[0.5, 1.5]]).shape
     torch.Size([1, 2])
@@ -181,8 +182,8 @@ def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor"
 
 
 def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Tensor":
-    """Logits (n, C) that predict one class in each row: two or more columns, all finite, except that -inf masks a
-    class.
+    """Convert logits (n, C) and check that each row predicts a class: two or more columns, all finite, except that -inf
+    masks a class.
 
     Raises: see `matrix`; also ValueError for a single column, and for rows without a largest number.
 
@@ -206,7 +207,7 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
 
 
 def finite_rows(name: str, rows: "torch.Tensor", advice: str) -> None:
-    """Check that no row (n, C) has a NaN or an infinity; the error states how many rows do and what to do about
+    """Check that no row (n, C) has a NaN or an infinity; the error gives the number of such rows and what to do about
     them."""
     bad = ~rows.isfinite().all(1)
     if bool(bad.any()):
@@ -217,9 +218,10 @@ def finite_rows(name: str, rows: "torch.Tensor", advice: str) -> None:
 
 
 def unusable(logits: "torch.Tensor") -> "torch.Tensor":
-    """Which rows of logits (n, C) predict no class: NaN or +inf in the row, or -inf for every class. # (n,) bool
+    """Return (n,) bool: the rows of logits (n, C) that predict no class, with NaN or +inf, or with -inf for every
+    class.
 
-    The largest entry of a row decides: NaN counts as larger than every number.
+    Only the largest entry of each row is tested, where NaN is larger than every number.
     """
     import torch
 

@@ -31,7 +31,7 @@ __all__ = ["Component", "Spec", "canonical", "did_you_mean", "digest", "discover
 
 
 def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
-    """The end of an error about an unknown name: the nearest known name, or else all known names.
+    """The end of an error about an unknown name: the nearest known name or, if none is near, all known names.
 
     >>> did_you_mean("unifrm", ["uniform", "symmetric"])
     "did you mean 'uniform'?"
@@ -76,7 +76,7 @@ def copied(value: Any) -> Any:
 
 
 def _leaves(annotation: Any) -> set[Any]:
-    """The plain types within an annotation."""
+    """The plain types inside an annotation."""
     inside = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
     return set().union(*map(_leaves, inside)) if inside else {annotation}
 
@@ -89,9 +89,9 @@ def _only_numbers(owner: type["Spec"], field: str) -> bool:
 
 
 def discover(package: str) -> None:
-    """Import every module of a package's folder, so that its members register; members are found only in this way.
+    """Import every module in a package's folder, which registers the members; there is no other way to find members.
 
-    Defining a class registers it (`Component`), and a decorator registers a function (claims, figures). There are no
+    A class is registered by its definition (`Component`), a function by a decorator (claims, figures). There are no
     lists of members.
 
     Raises:

@@ -12,7 +12,7 @@ __all__ = ["contents_of", "digest_contents"]
 def digest_contents(experiments: Iterable[Spec]) -> None:
     """Compute the digests of `contents_of` for several experiments; files and modules that they share are read once."""
     known: dict[str, str] = {}
-    contents_by_part: dict[int, tuple[Spec, dict[str, str]]] = {}  # by part, because experiments may share parts
+    contents_by_part: dict[int, tuple[Spec, dict[str, str]]] = {}  # for each part, because experiments may share parts
     for experiment in experiments:
         contents: dict[str, str] = {}
         for name in type(experiment).model_fields:
@@ -25,8 +25,8 @@ def digest_contents(experiments: Iterable[Spec]) -> None:
 
 
 def contents_of(part: object, known: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """The files and the user's modules that a spec names, with the digest of each; `known` holds digests found
-    before."""
+    """The files and the user's modules that a spec names, with the digest of each; `known` has the digests that were
+    computed before."""
     if isinstance(part, Component):
         for name in (part.kind, getattr(part, "factory", "")):
             module = module_of(name)

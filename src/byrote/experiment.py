@@ -45,9 +45,9 @@ class Experiment(Spec):
         network: the architecture.
         training: epochs, batch size, optimizer, schedule, precision.
         seed: the seed for noise, initial weights and batch order.
-        noise_seed: another seed for the noise of training and held-out labels; None: `seed`.
-        split_seed: the seed for a new split of all samples into training and test samples, with as many of each class
-            as before; None: the data set's own splits.
+        noise_seed: a different seed for the noise of training and held-out labels; None: `seed`.
+        split_seed: the seed for a new split of all samples into training and test samples, with as many samples of each
+            class in each split as before; None: the data set's own splits.
         start: a loss with which the weights are trained first, with the same recipe and on the same labels; then the
             optimizer is reset and training continues with `loss`. Only this second phase is measured. None: training
             starts from scratch.

@@ -1,8 +1,8 @@
-"""Data whose labels are only given (`labels = "given"`): it is unknown which of them are wrong.
+"""Data with labels that are only given (`labels = "given"`): nobody knows which labels are wrong.
 
 A reading that compares predictions with true labels then uses the given labels instead, so its name would be
-misleading. Claims, figures and pages read such a run through this module: the columns about true labels have no value,
-and the two shares that remain meaningful have names of their own. This module never loads torch.
+misleading. Claims, figures and pages read such a run through this module: columns about true labels have no value, and
+the two readings that remain meaningful get other names. This module never loads torch.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ TRUE_LABELS = (
 """
 
 AGREEMENT = {"given_agreement": "j2", "test_given_agreement": "test_accuracy"}
-"""For runs whose labels are only given: each column of agreement, and the reading whose value it takes. The columns
-hold the shares of training samples and of test samples that are predicted as their given label.
+"""For runs with labels that are only given: the name of each column of agreement, and the reading that has its value.
+The columns are the shares of training samples and of test samples that are predicted as their given label.
 """
 
 
@@ -90,7 +90,7 @@ def left_out(runs: int) -> str:
 
 
 def as_given(row: Mapping[str, float | bool | int]) -> dict[str, float | bool | int]:
-    """A row of readings for labels that are only given: without columns that depend on true labels.
+    """The row for labels that are only given, without the columns that depend on true labels.
 
     >>> as_given({"epoch": 1, "j1": 0.75, "j2": 0.5, "nc1_test": 0.1})
     {'epoch': 1, 'j1': 0.75, 'given_agreement': 0.5}
@@ -100,7 +100,7 @@ def as_given(row: Mapping[str, float | bool | int]) -> dict[str, float | bool | 
 
 
 def behind(columns: Collection[str] | None) -> Collection[str] | None:
-    """The readings from which `as_given` makes these columns; None: all.
+    """The readings from which `as_given` makes these columns; None stands for all columns.
 
     Raises: ValueError for a column that depends on true labels.
 

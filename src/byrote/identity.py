@@ -39,9 +39,9 @@ FORMAT = 2
 """The format of specs, keys, and stores: increased when the meaning of a spec or the layout of a store changes."""
 
 SEEDS = ("seed", "noise_seed", "split_seed")
-"""The fields of an experiment in which repetitions of the same run differ."""
+"""The fields of an experiment that differ between repetitions of a run."""
 
-_CODE = ("kind", "factory")  # fields whose value "module:name" names code
+_CODE = ("kind", "factory")  # fields with a value "module:name" that refers to code
 _LENGTH = 16
 _NUMBERS = (int, float, type(None))
 _PLAIN = (str, *_NUMBERS)  # plain leaves; checked first, because most values are leaves
@@ -67,7 +67,7 @@ def identity(spec: object, contents: Mapping[str, str]) -> Any:
             digest stays as it is.
 
     Returns:
-        Plain data of the same shape; a checksum given along with a path is left out, since the digest replaces it.
+        Plain data of the same shape; a checksum that is given with a path is left out, since the digest replaces it.
 
     >>> identity({"kind": "arrays", "path": "a.npz", "sha256": ""}, {"file:a.npz": "0f"})
     {'kind': 'arrays', 'path': '0f'}
@@ -171,8 +171,8 @@ def _hashed(path: Path) -> str:
 def source_digest(module: str) -> str:
     """A digest of the source of a module and of the user's other modules that it imports.
 
-    Modules of the standard library, of byrote, and of installed packages do not count. No module is imported. Modules
-    that are loaded without an import statement are not included.
+    Modules of the standard library, of byrote, and of installed packages are not included. No module is imported.
+    Modules that are loaded without an import statement are not included.
 
     Raises:
         ValueError: the module cannot be found, or its source cannot be parsed.
@@ -235,7 +235,7 @@ def _is_foreign(top: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _installed() -> tuple[Path, ...]:
-    """Folders of the standard library and of installed packages."""
+    """The folders of the standard library and of installed packages."""
     paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     return tuple(Path(path).resolve() for path in {*paths, *site.getsitepackages(), site.getusersitepackages()})
 

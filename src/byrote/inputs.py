@@ -1,7 +1,7 @@
-"""Read the user's files: only plain files, within limits of size, and with detection of changes.
+"""Read the user's files: only plain files are accepted, their size is limited, and changes during reading are detected.
 
-A path is taken literally: no character of it is read as a pattern, an address or a partition. A named pipe or a
-device is refused before it is opened, because reading from it may never end.
+A path is taken literally: none of its characters is read as part of a pattern, an address or a partition. A named pipe
+or a device is refused before it is opened, because reading from it may never end.
 """
 
 import csv
@@ -42,7 +42,7 @@ Fingerprint = tuple[str, int, int, int, int, int]
 """Path, device, inode, size, and the times of the last change to content and to status, in nanoseconds."""
 
 _LINKS = "byrote-"  # prefix of the temporary folder for a link to a table
-_HEADER = 1 << 24  # most characters of a header line
+_HEADER = 1 << 24  # the most characters of a header line
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _YOUNG = 2_000_000_000  # ns: two writes within one tick of the file system's clock get the same time
 _KINDS = {
@@ -55,7 +55,7 @@ _KINDS = {
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with `~` replaced by the home folder, unless there is no such home.
+    """The path with `~` replaced by the home folder, if that home exists.
 
     >>> expanded("~nobody-of-this-name/a.csv").parts[0]
     '~nobody-of-this-name'
@@ -127,7 +127,7 @@ def read(path: str | Path, limit: int, needed: str = "a file") -> bytes:
     """The content of a plain file of at most `limit` bytes.
 
     Raises:
-        FileNotFoundError, ValueError: see `plain_file`; the file is larger, or it cannot be read.
+        FileNotFoundError, ValueError: see `plain_file`; also if the file is larger or cannot be read.
     """
     place = plain_file(path, needed)
     size = _status(place).st_size
@@ -157,7 +157,7 @@ def digest(path: Path) -> str:
     """The SHA-256 of a file's bytes, cached as long as the file does not change.
 
     Raises:
-        FileNotFoundError, ValueError: see `plain_file`; the file changed while it was read.
+        FileNotFoundError, ValueError: see `plain_file`; also if the file changed while it was read.
     """
     mark = fingerprint(plain_file(path))
     return _fresh(mark) if _young(mark) else _digest(mark)
@@ -170,7 +170,7 @@ def _fresh(mark: Fingerprint) -> str:
     except OSError as error:
         raise ValueError(f"{shown(mark[0])} cannot be read: {_reason(error)}") from None
     if fingerprint(Path(mark[0])) != mark:
-        raise ValueError(f"{shown(mark[0])} changed while it was read; try again when no program writes to it")
+        raise ValueError(f"{shown(mark[0])} changed while it was read; try again when no program is writing to it")
     return digest
 
 
@@ -180,7 +180,7 @@ _digest = lru_cache(maxsize=4096)(_fresh)
 def stamp(files: Iterable[Path]) -> tuple[tuple[Fingerprint, str], ...]:
     """A value that differs whenever the content of one of the files differs.
 
-    A file that changed a moment ago could change again with the same times, so its checksum is part of the value.
+    A file that changed a moment ago could change again and keep the same times, so its checksum is part of the value.
     """
     marks = [fingerprint(plain_file(path)) for path in files]
     return tuple((mark, _fresh(mark) if _young(mark) else "") for mark in marks)
@@ -190,7 +190,7 @@ def content(root: Path, files: Iterable[Path]) -> str:
     """Sixty-four hexadecimal digits that identify the content of files.
 
     If `root` itself is the only file, it is the SHA-256 of its bytes. Otherwise it is the SHA-256 over (path relative
-    to `root`, SHA-256 of the bytes) of each file, sorted by path, so that it does not depend on where `root` is.
+    to `root`, SHA-256 of the bytes) of each file, sorted by path, so that it does not depend on the place of `root`.
     """
     files = list(files)
     if files == [root]:
@@ -270,7 +270,7 @@ def table_name(path: Path) -> Iterator[str]:
 
 
 def csv_names(path: Path, separators: str = ",") -> tuple[list[str], str]:
-    """The names in the header of a CSV file, and which of the `separators` is between them outside quotes.
+    """The names in the header of a CSV file, and the one of the `separators` that is between them outside quotes.
 
     Raises:
         ValueError: no header, bytes that are not UTF-8, a broken quotation, or a repeated name.
@@ -295,7 +295,7 @@ def csv_names(path: Path, separators: str = ",") -> tuple[list[str], str]:
 
 
 def quoted(text: str) -> str:
-    """A text as an SQL literal.
+    """A string as an SQL literal.
 
     >>> print(quoted("it's"))
     'it''s'

@@ -44,7 +44,7 @@ def import_modules(modules: Iterable[str]) -> None:
             if error.name is not None and f"{name}.".startswith(f"{error.name}."):
                 raise ValueError(
                     f"`imports=[{name!r}]` failed: there is no module {error.name!r} in {os.getcwd()} or among the "
-                    "installed packages; run the command in the folder that holds the module"
+                    "installed packages; run the command in the folder that contains the module"
                 ) from None
             raise ValueError(f"`imports=[{name!r}]` failed: {described(error)}") from error
         except (Exception, SystemExit) as error:
@@ -66,7 +66,9 @@ def _check_name(name: str) -> None:
     *folders, last = path.parts or ("..",)
     parts = [*folders, last.removesuffix(".py")]
     if ".." in parts:
-        raise ValueError(f"{needed}; run the command in the folder that holds the module, and name it without a path")
+        raise ValueError(
+            f"{needed}; run the command in the folder that contains the module, and name it without a path"
+        )
     meant = [part if part.isidentifier() else _identifier(part) for part in parts]
     rename = "" if meant == parts else f"rename {path} to {Path(*meant)}{path.suffix} and "
     raise ValueError(f"{needed}; {rename}write `imports=[{'.'.join(meant)!r}]`")
@@ -102,7 +104,7 @@ def described(error: BaseException) -> str:
     """
     message = " ".join(str(error).split())
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    if isinstance(error, SyntaxError):  # its text already includes the line
+    if isinstance(error, SyntaxError):  # the text of this error already includes the line
         return text
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own_file(frame.filename)]
     if not frames:
@@ -129,7 +131,7 @@ def own_trace(error: BaseException) -> str:
 
 
 def traced(error: BaseException) -> str:
-    """The traceback of an exception from the user's own files on, or the whole traceback if it has no such files.
+    """The traceback of an exception from the user's own files on, or the whole traceback if no such file is in it.
 
     >>> traced(ValueError("no such thing"))
     'ValueError: no such thing'

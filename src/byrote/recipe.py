@@ -1,7 +1,7 @@
 """The training recipe as plain values: optimizer, learning-rate schedule, and training settings.
 
-Nothing here uses torch; `byrote.training` applies these values. A schedule gives the factor on the learning
-rate during an epoch, counted from 0.
+Nothing here uses torch; `byrote.training` applies these values. A schedule gives the factor on the learning rate during
+an epoch; epochs count from 0. MD is Nguyen et al. (2023), LF is Patel & Sastry (2021).
 """
 
 import math
@@ -130,8 +130,8 @@ class Training(Spec):
         schedule: the factor on the learning rate in each epoch.
         precision: "fp32", or "bf16" for matrix products in bfloat16 with float32 master weights.
         evaluate_every: epochs between two evaluations; the last epoch is always evaluated.
-        clip: largest norm of the gradient (0: no clipping).
-        dropout: probability with which each feature in front of the classifier is set to 0 in training; the others are
+        clip: the largest norm of the gradient (0: no clipping).
+        dropout: the probability with which each input of the classifier is set to 0 in training; the others are
             divided by 1 - dropout (Srivastava et al. 2014).
     """
 

@@ -96,16 +96,17 @@ class Part(Spec):
     """One grid of a study.
 
     Args:
-        name: the part's name, a column of its tables.
-        bind: fields that are chosen for each loss, such as "training.optimizer.lr". They count as part of the loss and
-            not of the setting, so that losses with different learning rates are compared in one setting. None: the
-            study's `bind`.
-        base: fields of every run of the part; they override those of the study.
+        name: the part's name, which is a column in the tables of runs.
+        bind: fields that are chosen for each loss, such as "training.optimizer.lr". They are treated as part of the
+            loss, not of the setting, so that losses with different learning rates can be compared in one setting. None:
+            the study's `bind`.
+        base: fields of every run of the part; they override the fields of the study.
         axes: lists of values by path; the runs are their product.
         paired: lists of values by path, all of equal length, that are combined row by row; each row is combined with
             the product of the axes.
         only: the scales that contain this part; empty: all.
-        scales: for each scale by name, the tables `base`, `axes` and `paired` that override those above at that scale.
+        scales: for each scale by name, the tables `base`, `axes` and `paired` that override the tables above at that
+            scale.
     """
 
     name: str
@@ -145,10 +146,10 @@ class Study(Spec):
     Args:
         name: the study's name, after which its stores are named.
         title: the heading of the report.
-        bind: the `bind` of every part without one of its own.
+        bind: the `bind` of every part that does not set its own.
         base: fields of every run; a path is dotted, as in "noise.rate".
         part: the grids, at least one.
-        scales: for each scale by name, the fields that override those of every part; empty: the study has a single
+        scales: for each scale by name, the fields that override the fields of every part; empty: the study has a single
             size.
         default_scale: the scale used by default; empty: the first.
     """
@@ -179,7 +180,8 @@ class Study(Spec):
         """A built-in study by name, or a TOML file by path.
 
         Raises:
-            ValueError: no such study or file, unreadable TOML, or an unknown key (the message names the nearest).
+            ValueError: no such study or file, unreadable TOML, or an unknown key (the message suggests the nearest
+                key).
         """
         built_in = list_studies()
         if str(source) in built_in:
@@ -276,7 +278,7 @@ def _check_bind(part: Part, experiments: Sequence[Experiment]) -> None:
 
 
 def _paths(spec: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted path of every field, including fields that contain fields."""
+    """The dotted path of every field, including fields that contain other fields."""
     for name, value in spec.items():
         yield prefix + name
         if isinstance(value, Mapping):

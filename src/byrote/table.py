@@ -1,6 +1,6 @@
 """A frozen table of named columns: the history of a run, of an observer and of a store.
 
-It converts to a pandas or polars frame or a DuckDB relation. A column may be given as a function that is called
+It can be converted to a pandas or polars frame or a DuckDB relation. A column may be given as a function that is called
 when the column is first read, so that a large file costs only the columns that are used.
 """
 
@@ -27,7 +27,7 @@ __all__ = ["Column", "Table"]
 
 Column = NDArray[Any]
 _ROWS, _WIDTH, _CELL = 10, 110, 20  # limits of a displayed table: rows, characters per line, characters per value
-_LINE = 60  # most characters of a value that a notebook keeps on one line
+_LINE = 60  # the most characters of a value that a notebook keeps on one line
 
 
 def _column(values: object) -> Column:
@@ -60,7 +60,7 @@ def _of_objects(values: list[Any]) -> Column:
 
 
 def _equals(column: Column, value: object) -> NDArray[np.bool_]:
-    """Equality for conditions: floats to nine digits; None and NaN match absent values."""
+    """Equality for the conditions of `where`: floats are compared to nine digits; None and NaN match absent values."""
     if isinstance(value, (tuple, list, set, frozenset)):
         mask = np.zeros(len(column), dtype=bool)
         for one in value:
@@ -81,9 +81,9 @@ def _equals(column: Column, value: object) -> NDArray[np.bool_]:
 class Table:
     """Columns of equal length, one row per run and evaluated epoch.
 
-    Why: claims, figures and reports are functions of numbers alone; a plain table keeps them independent of the store,
-    of torch and of each other. Columns are read-only; every method returns a new table. Strings are objects, an absent
-    number is NaN, an absent string is ''.
+    Claims, figures and reports depend on numbers alone; a plain table keeps them independent of the store, of torch and
+    of each other. Columns are read-only; every method returns a new table. Strings are objects, an absent number is
+    NaN, an absent string is ''.
 
     Args:
         columns: name -> values, all of equal length; numbers in arrays are not copied. Masked entries and None count as
@@ -107,7 +107,7 @@ class Table:
     """
 
     __slots__ = ("_columns", "_length")
-    __iter__ = None  # iteration would be ambiguous: `rows()` and `columns` are explicit
+    __iter__ = None  # not iterable, because rows or columns could be meant: use `rows()` or `columns`
     _columns: dict[str, Column | Callable[[], object]]
 
     def __init__(self, columns: Mapping[str, object]) -> None:
@@ -138,13 +138,13 @@ class Table:
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, object]]) -> Table:
-        """A table made from rows; a column that a row lacks has an absent value there (NaN or '')."""
+        """A table made from rows; a column that is missing in a row has an absent value there (NaN or '')."""
         names = dict.fromkeys(name for row in rows for name in row)
         return cls({name: _of_objects([row.get(name) for row in rows]) for name in names})
 
     @classmethod
     def concat(cls, tables: Sequence[Table]) -> Table:
-        """The rows of all tables in turn; a column that a table lacks has absent values in its rows."""
+        """The rows of all tables in turn; a column that is missing in a table has absent values in its rows."""
         parts = [table for table in tables if table.columns]
         names = dict.fromkeys(name for table in parts for name in table.columns)
         if all(set(table.columns) == set(names) for table in parts):
@@ -288,14 +288,15 @@ class Table:
         return Table._checked({**self._shared(), **columns}, len(self))
 
     def _shared(self) -> dict[str, Column | Callable[[], object]]:
-        """The columns for a table made from this table; a column that is read later is read once for both tables."""
+        """The columns for a table made from this table; if a column has not been read yet, it is read once for both
+        tables."""
         columns: dict[str, Column | Callable[[], object]] = {}
         for name, column in self._columns.items():
             columns[name] = partial(self.__getitem__, name) if callable(column) else column
         return columns
 
     def final(self, by: str = "key") -> Table:
-        """The row of the last evaluated epoch of each run, with the runs in the order of their first rows.
+        """The row of each run's last evaluated epoch; runs are in the order of their first rows.
 
         Args:
             by: the column that identifies runs.
@@ -330,7 +331,7 @@ class Table:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A pandas frame; an absent number is NaN. Needs pandas (extra `frames`)."""
-        frame: pandas.DataFrame = require("pandas", "frames").DataFrame(self.arrays())  # which copies the columns
+        frame: pandas.DataFrame = require("pandas", "frames").DataFrame(self.arrays())  # pandas copies the columns
         return frame
 
     def to_polars(self) -> polars.DataFrame:
@@ -365,7 +366,7 @@ def _side(value: Any) -> str:
 
 
 def _unbroken(value: Any) -> str:
-    """The style that keeps a short value on one line, because a wide table scrolls sideways, while tall rows are hard
+    """The style that keeps a short value on one line, because a wide table can scroll sideways and tall rows are hard
     to read."""
     return ";white-space:nowrap" if len(_words(value)) <= _LINE else ""
 

@@ -56,7 +56,7 @@ def test_run_says_what_is_kept_and_what_to_type_next(store, capsys):
     assert main([*RUN, "--out", str(store)]) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "8 of 8 runs are done already" in captured.err
+    assert "8 of 8 runs are already done" in captured.err
     assert f"byrote report {store}" in captured.err
 
 
@@ -112,7 +112,10 @@ def test_a_store_of_the_first_format_gives_one_line_that_says_what_to_do(command
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = captured.err.strip().splitlines()
-    assert "plan.json has format 1, but this byrote reads format 2; run the study again into another --out" in line
+    assert (
+        "plan.json has format 1, but this version of byrote reads format 2; run the study again into another --out"
+        in line
+    )
     assert {path.name: path.read_bytes() for path in old.iterdir()} == before
 
 
@@ -122,7 +125,7 @@ def test_compacted_results_of_the_first_format_are_one_line_that_says_what_to_do
     (tmp_path / "about.json").write_text('{\n "study": "mini",\n "specs": {}\n}\n')
     assert main([command, str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "has results of format 1, but this byrote reads format 2; compact the store again" in line
+    assert "has results of format 1, but this version of byrote reads format 2; compact the store again" in line
 
 
 def test_claims_as_json_have_the_contracts_keys(store, capsys):
@@ -228,7 +231,7 @@ def test_a_broken_task_is_exit_code_one_with_what_is_kept(tmp_path, capsys):
     arguments = [*RUN, "--out", str(tmp_path / "s"), "--set", "loss=toys:Broken", "--set", "noise.rate=0.1"]
     assert main(arguments) == 1
     stderr = capsys.readouterr().err
-    assert "2 runs raised an exception, the first " in stderr
+    assert "2 runs raised an exception, the first is " in stderr
     assert stderr.count('raise RuntimeError("this loss is broken")') == 1
     last = stderr.splitlines()[-1]
     assert "RuntimeError: this loss is broken (toys.py, line " in last
@@ -238,7 +241,7 @@ def test_a_broken_task_is_exit_code_one_with_what_is_kept(tmp_path, capsys):
 def test_a_diverging_run_is_reported_and_kept(tmp_path, capsys):
     arguments = [*RUN, "--out", str(tmp_path / "s"), "--set", "loss=toys:Explosive", "--set", "noise.rate=0.1"]
     assert main(arguments) == 3
-    assert "2 runs diverged, the first " in capsys.readouterr().err
+    assert "2 runs diverged, the first is " in capsys.readouterr().err
     assert main(arguments) == 3, "the exit code reports diverged runs even if no run is left to train"
     assert main(["status", str(tmp_path / "s"), "--json"]) == 0
     state = json.loads(capsys.readouterr().out)
@@ -345,7 +348,7 @@ def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
     last = started(root, "--workers", "2")
     _, stderr = last.communicate(timeout=120)
     assert last.returncode == 0
-    assert f"{len(before)} of 8 runs are done already" in stderr
+    assert f"{len(before)} of 8 runs are already done" in stderr
     assert all((root / key).stat().st_mtime_ns == stamp for key, stamp in before.items())
     undisturbed.communicate(timeout=120)
     assert len(committed(root)) == 8

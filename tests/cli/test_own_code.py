@@ -89,10 +89,10 @@ NAMES = [
     ("my-losses", "rename my-losses to my_losses and write --import my_losses"),
     ("my-losses.py", "rename my-losses.py to my_losses.py and write --import my_losses"),
     ("2nd.py", "rename 2nd.py to own_2nd.py and write --import own_2nd"),
-    ("../mine.py", "run the command in the folder that holds the module"),
-    ("/mine.py", "run the command in the folder that holds the module"),
-    ("", "run the command in the folder that holds the module"),
-    (".", "run the command in the folder that holds the module"),
+    ("../mine.py", "run the command in the folder that contains the module"),
+    ("/mine.py", "run the command in the folder that contains the module"),
+    ("", "run the command in the folder that contains the module"),
+    (".", "run the command in the folder that contains the module"),
     ("no_such_module_here", "there is no module 'no_such_module_here' in"),
     ("os.no_such_module_here", "there is no module 'os.no_such_module_here' in"),
 ]
@@ -297,7 +297,7 @@ def test_results_are_read_where_their_modules_are_not(folder, tmp_path_factory):
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)
         assert f"there is no module {name!r}" in done.stderr
-        assert "what it defines is left out here" in done.stderr
+        assert "its definitions are left out here" in done.stderr
         assert "Traceback" not in done.stderr
     refused = alone(elsewhere, "claims", str(folder / "store"), "--import", name)
     assert refused.returncode == 2, "a missing module that --import names is an error"

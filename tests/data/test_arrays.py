@@ -70,7 +70,7 @@ def test_an_ambiguous_layout_must_be_given(tmp_path: Path, shape: tuple[int, ...
         ({"images": GRAY[:, :0], "labels": LABELS}, "images need at least one pixel"),
         ({"images": GRAY[0, 0], "labels": LABELS[:6]}, "expected images"),
         ({"images": GRAY * 1j, "labels": LABELS}, "images must be numbers, got complex128"),
-        ({"images": GRAY.astype("datetime64[s]"), "labels": LABELS}, "expected plain numbers or texts"),
+        ({"images": GRAY.astype("datetime64[s]"), "labels": LABELS}, "expected plain numbers or strings"),
         ({"images": GRAY[:0], "labels": LABELS[:0]}, "has no train samples"),
         (
             {"images": np.where(np.arange(20)[:, None] == 7, 1e300, GRAY[:, 0]), "labels": LABELS},
@@ -88,7 +88,7 @@ def test_arrays_that_are_no_images(tmp_path: Path, arrays: dict[str, Any], messa
     [
         ({"test_images": GRAY[:10] / 255}, "must have the same type, got uint8 and float32"),
         ({"test_images": GRAY[:10, :5]}, r"must have the same shape, got \(1, 6, 6\) and \(1, 5, 6\)"),
-        ({"test_labels": np.array(["a", "b"] * 5)}, "must both be numbers or both be texts"),
+        ({"test_labels": np.array(["a", "b"] * 5)}, "must both be numbers or both be strings"),
     ],
 )
 def test_splits_that_do_not_belong_together(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -176,7 +176,7 @@ HOSTILE = [
     (header((20, 6, 6)) + b"\0" * 721, "720 bytes, but 721 bytes follow"),
     (header((-20, -36)) + b"\0" * 720, r"announces the shape \(-20, -36\)"),
     (header((1,), "|O") + b"cos\nsystem\n(S'true'\ntR.", "Python objects are pickles, which are never read"),
-    (header((1,), [("a", "<i4")]) + b"\0" * 4, "expected plain numbers or texts"),  # type: ignore[arg-type]
+    (header((1,), [("a", "<i4")]) + b"\0" * 4, "expected plain numbers or strings"),  # type: ignore[arg-type]
     (b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65535, "not a complete"),
     (b"\x93NUMPY\x09\x00", "not a complete"),
     (b"", "not a complete"),
@@ -222,7 +222,7 @@ def test_a_flipped_bit_and_a_second_copy_are_refused(tmp_path: Path) -> None:
     np.save(stream, GRAY)
     with zipfile.ZipFile(own.path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("images.npy", stream.getvalue())
-    with pytest.raises(ValueError, match="it holds two arrays with the same name"):
+    with pytest.raises(ValueError, match="it contains two arrays with the same name"):
         own.load()
 
 

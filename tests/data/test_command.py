@@ -88,7 +88,7 @@ def test_data_get_of_a_damaged_folder_is_a_wrong_request(
     collection = remote(tiny_mnist, monkeypatch)
     root = put(tmp_path / "root", tiny_idx | {"train-images-idx3-ubyte": b"x"})
     assert main(["data", "get", "mnist", "--folder", str(root)]) == 2
-    assert "damaged or is another file" in capsys.readouterr().err
+    assert "damaged or a different file" in capsys.readouterr().err
     assert not collection.cache.exists()
 
 

@@ -138,9 +138,9 @@ def test_folders_of_splits(tmp_path: Path, names: tuple[str, ...], note: tuple[s
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        (("train/cat", "train/dog"), "holds train and no folder 'test'"),
-        (("test/cat", "test/dog", "valid/cat"), "holds test, valid and no folder 'train'"),
-        (("train/cat", "test/cat", "dog"), r"holds folders of splits \(test, train\) and others \(dog\)"),
+        (("train/cat", "train/dog"), "contains train but no folder 'test'"),
+        (("test/cat", "test/dog", "valid/cat"), "contains test, valid but no folder 'train'"),
+        (("train/cat", "test/cat", "dog"), r"contains folders of splits \(test, train\) and others \(dog\)"),
         (("cat/train", "cat/test", "dog/train"), "names a split below a class: splits must be above"),
         (("train/cat", "Train/cat", "test/cat"), "two folders for the same split, Train and train"),
         (("archive/cat", "archive/dog"), "expected at least two classes, but every sample is of class 'archive'"),
@@ -265,7 +265,7 @@ def test_content_is_of_the_images_alone(tmp_path: Path) -> None:
     image(tmp_path / "a" / "cat" / "0.png", 7)
     changed = own.content()
     assert changed != name
-    with pytest.raises(ValueError, match=f"damaged or is another file: expected sha256 {name}, got {changed}"):
+    with pytest.raises(ValueError, match=f"damaged or a different file: expected sha256 {name}, got {changed}"):
         own.replace(sha256=name).load()
     (tmp_path / "a" / "cat").rename(tmp_path / "a" / "cats")
     assert own.content() not in (name, changed)

@@ -37,14 +37,16 @@ def test_idx_of_another_length_is_refused(array: np.ndarray, draw: st.DataObject
     content = to_idx(array)
     cut = draw.draw(st.integers(0, len(content) - 1))
     for wrong in (content[:cut], content + b"\0"):
-        with pytest.raises(ValueError, match=r"expected an idx file|needs .* bytes"):
+        with pytest.raises(ValueError, match=r"expected an idx file|expected .* bytes for an idx file"):
             idx.read_idx(wrong)
     with pytest.raises(ValueError, match="expected an idx file of unsigned bytes"):
         idx.read_idx(b"\0\0\x0d" + content[3:])
 
 
 def test_idx_header_that_announces_too_much() -> None:
-    with pytest.raises(ValueError, match="needs 79228162458924105385300197391 bytes, got 116"):
+    with pytest.raises(
+        ValueError, match=r"expected 79228162458924105385300197391 bytes for an idx file of shape .*, got 116"
+    ):
         idx.read_idx(b"\0\0\x08\x03" + b"\xff" * 12 + b"\0" * 100)
 
 

@@ -117,7 +117,7 @@ def test_eight_and_sixteen_bits_share_one_white_and_numbers_have_none(tmp_path: 
     assert float((images - images[0]).abs().max()) < 1e-6
     saved(tmp_path, "b/5.tif", GRAY.astype(np.float32))
     with pytest.raises(
-        ValueError, match=r"5\.tif holds plain numbers \(32 bits\) and .*a/0\.png fractions of white \(8 bits\)"
+        ValueError, match=r"5\.tif contains plain numbers \(32 bits\) and .*a/0\.png fractions of white \(8 bits\)"
     ):
         data.ImageFolder(path=str(tmp_path)).load()
 

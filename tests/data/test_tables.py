@@ -131,17 +131,17 @@ def test_texts_and_columns_without_values_are_left_out_with_a_note(tmp_path: Pat
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("", r"1 cell holds no value \(of 40 cells\), the first in row 7 \(''\)"),
-        ("NA", r"1 cell holds no value \(of 40 cells\), the first in row 7 \('NA'\)"),
-        ("nan", r"1 cell holds no value \(of 40 cells\), the first in row 7 \('nan'\)"),
-        ("?", r"1 cell holds no value \(of 40 cells\), the first in row 7 \('\?'\)"),
-        ("n/a", r"1 cell holds no value \(of 40 cells\), the first in row 7 \('n/a'\)"),
-        ('"1,234"', r"1 cell holds no finite number \(of 40 cells\), the first in row 7 \('1,234'\)"),
-        ("12 kg", r"1 cell holds no finite number \(of 40 cells\), the first in row 7 \('12 kg'\)"),
-        ("inf", r"1 cell holds no finite number \(of 40 cells\), the first in row 7 \('inf'\)"),
-        ("-Infinity", r"1 cell holds no finite number \(of 40 cells\), the first in row 7 \('-Infinity'\)"),
-        ("1e999", r"1 cell holds no finite number \(of 40 cells\), the first in row 7 \('1e999'\)"),
-        ("True", r"1 cell holds no finite number \(of 40 cells\), the first in row 7 \('True'\)"),
+        ("", r"1 of 40 cells has no value, the first in row 7 \(''\)"),
+        ("NA", r"1 of 40 cells has no value, the first in row 7 \('NA'\)"),
+        ("nan", r"1 of 40 cells has no value, the first in row 7 \('nan'\)"),
+        ("?", r"1 of 40 cells has no value, the first in row 7 \('\?'\)"),
+        ("n/a", r"1 of 40 cells has no value, the first in row 7 \('n/a'\)"),
+        ('"1,234"', r"1 of 40 cells is not a finite number, the first in row 7 \('1,234'\)"),
+        ("12 kg", r"1 of 40 cells is not a finite number, the first in row 7 \('12 kg'\)"),
+        ("inf", r"1 of 40 cells is not a finite number, the first in row 7 \('inf'\)"),
+        ("-Infinity", r"1 of 40 cells is not a finite number, the first in row 7 \('-Infinity'\)"),
+        ("1e999", r"1 of 40 cells is not a finite number, the first in row 7 \('1e999'\)"),
+        ("True", r"1 of 40 cells is not a finite number, the first in row 7 \('True'\)"),
     ],
 )
 @pytest.mark.parametrize("named", [False, True])
@@ -149,7 +149,7 @@ def test_one_cell_that_is_no_number_is_named(tmp_path: Path, cell: str, message:
     path = csv(tmp_path / "t.csv", a=A, b=replaced(B, r7=cell), label=LABELS)
     own = table(path, **({"features": ("a", "b")} if named else {}))
     with pytest.raises(
-        ValueError, match=rf"t\.csv: features must be finite numbers in every row, but in column 'b' {message}"
+        ValueError, match=rf"t\.csv: features must be finite numbers in every row, but in column 'b', {message}"
     ) as caught:
         own.load()
     assert "\n" not in str(caught.value)
@@ -161,7 +161,7 @@ def test_one_missing_cell_in_parquet(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.parquet"
         rows = ", ".join(f"({A[i]}, {cell if i == 6 else B[i]}, {i % 2})" for i in range(N))
         duckdb.sql(f"COPY (SELECT * FROM (VALUES {rows}) t(a, b, label)) TO '{path}' (FORMAT parquet)")
-        with pytest.raises(ValueError, match=r"'b' 1 cell holds no value \(of 40 cells\), the first in row 7"):
+        with pytest.raises(ValueError, match=r"'b', 1 of 40 cells has no value, the first in row 7"):
             table(path).load()
 
 
@@ -174,7 +174,7 @@ def test_a_column_of_separators_is_named(tmp_path: Path, cells: str) -> None:
 
 def test_several_columns_with_holes_are_counted(tmp_path: Path) -> None:
     path = csv(tmp_path / "t.csv", a=replaced(A, r2=""), b=replaced(B, r7="x"), c=replaced(B, r9="?"), label=LABELS)
-    with pytest.raises(ValueError, match=r"column 'a' .* \(other such columns: 2\)"):
+    with pytest.raises(ValueError, match=r"column 'a', .* \(other such columns: 2\)"):
         table(path).load()
 
 

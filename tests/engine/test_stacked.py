@@ -49,8 +49,8 @@ class Elsewhere(Mine):
     ("modules", "problem"),
     [
         ([], "at least one module"),
-        ([Mine(), nn.Linear(6, 2)], "number 2, a Linear, lacks one"),
-        ([Mine(), Mine(9)], r"'1.weight' of shape \(8, 6\) in the first and \(9, 6\) in number 2"),
+        ([Mine(), nn.Linear(6, 2)], "module number 2, a Linear, lacks one of them"),
+        ([Mine(), Mine(9)], r"'1.weight' of shape \(8, 6\) in the first and \(9, 6\) in module number 2"),
         ([Elsewhere()], "also has a state 'scale'"),
     ],
 )

@@ -255,7 +255,7 @@ def test_bad_input_gets_one_sentence(loss: Loss, N: int) -> None:
     z, y = batch(N)
     criterion = Criterion(loss, N)
     for bad, label in ((y - 1, -1), (y + 1, N)):
-        where = rf"labels must lie in 0\.\.{N - 1}, got {label} in row \d+ and \d+ more such values: "
+        where = rf"labels must lie in 0\.\.{N - 1}, got {label} in row \d+ and \d+ more values out of range: "
         with pytest.raises(ValueError, match=where):
             criterion(z, bad)
     with pytest.raises(TypeError, match=r"labels must be integer classes, got torch\.float64"):
@@ -276,7 +276,7 @@ def test_bad_input_gets_one_sentence(loss: Loss, N: int) -> None:
     for bad, hint in ((y[:, None], "without the last axis"), (torch.eye(N, dtype=torch.int64)[y], "argmax")):
         with pytest.raises(ValueError, match=hint):
             criterion(z, bad)
-    with pytest.raises(ValueError, match="labels count from 0, but these run from 1"):
+    with pytest.raises(ValueError, match="labels must start at 0, but these run from 1"):
         criterion(z, y + 1)
     with pytest.raises(TypeError, match=r"must be a torch\.Tensor, got a ndarray"):
         criterion(z.numpy(), y)

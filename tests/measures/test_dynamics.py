@@ -76,9 +76,9 @@ def test_history_is_a_value() -> None:
 @pytest.mark.parametrize(
     ("epoch", "kind", "sentence"),
     [
-        (0, ValueError, "epochs count from 1, got 0: pass epoch \\+ 1 if your loop counts from 0"),
-        (-1, ValueError, "epochs count from 1, got -1"),
-        (True, ValueError, "epochs count from 1, got True"),
+        (0, ValueError, "epochs are numbered from 1, got 0: pass epoch \\+ 1 if your loop starts at 0"),
+        (-1, ValueError, "epochs are numbered from 1, got -1"),
+        (True, ValueError, "epochs are numbered from 1, got True"),
         (1.5, TypeError, "expected a whole number as the epoch, got 1.5"),
         ("1", TypeError, "expected a whole number as the epoch, got '1'"),
     ],

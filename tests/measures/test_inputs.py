@@ -161,7 +161,7 @@ def test_other_shapes_and_floats_give_one_sentence(
 def test_labels_from_1_are_refused_with_a_hint(name: str) -> None:
     with pytest.raises(
         ValueError,
-        match=r"must lie in 0\.\.2, got 3 in row \d+ and \d+ more such values: labels count from 0, "
+        match=r"must lie in 0\.\.2, got 3 in row \d+ and \d+ more values out of range: labels must start at 0, "
         "but these run from 1 to 3; subtract 1",
     ):
         OF_LABELS[name](TRUE + 1)

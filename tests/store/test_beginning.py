@@ -58,7 +58,7 @@ def test_a_driver_that_looked_too_early_adopts_the_plan(root, late):
     PLAN.write(root)
     assert Plan.read(root) == PLAN
     late()
-    with pytest.raises(ValueError, match="holds study 'study', not 'other'"):
+    with pytest.raises(ValueError, match="contains study 'study', not 'other'"):
         OTHER.write(root)
     refresh(root)
     assert Plan.read(root) == PLAN
@@ -77,7 +77,7 @@ def test_a_plan_that_appears_after_the_listing_is_adopted(root, late, monkeypatc
             return {} if next(first, False) else whole(self, prefix)
 
         monkeypatch.setattr(type(bucket), "list", listing)
-    with pytest.raises(ValueError, match="holds study 'study', not 'other'"):
+    with pytest.raises(ValueError, match="contains study 'study', not 'other'"):
         OTHER.write(root)
 
 
@@ -128,7 +128,7 @@ def test_one_of_two_studies_that_begin_at_once_gets_the_folder(tmp_path, links, 
             answers = set(threads.map(begin, [PLAN, OTHER] * (DRIVERS // 2)))
         (winner,) = answers & {"study", "other"}
         assert winner == Plan.read(tmp_path / str(attempt)).study
-        assert all("holds study" in sentence for sentence in answers - {winner})
+        assert all("contains study" in sentence for sentence in answers - {winner})
         assert [path.name for path in (tmp_path / str(attempt)).iterdir()] == ["plan.json"]
 
 

@@ -80,7 +80,11 @@ def test_a_run_that_does_not_verify_is_refused_and_nothing_is_written(damage, ru
 
 @pytest.mark.parametrize(
     ("other", "message"),
-    [({"study": "another"}, "holds study 'another'"), ({"scale": "small"}, "at scale 'small'"), (None, "not a store")],
+    [
+        ({"study": "another"}, "contains study 'another'"),
+        ({"scale": "small"}, "at scale 'small'"),
+        (None, "not a store"),
+    ],
 )
 def test_stores_of_different_studies_are_refused(other, message, runs, tmp_path):
     first, second = store(tmp_path / "a", runs[:1]), tmp_path / "b"

@@ -142,7 +142,9 @@ def test_what_an_older_byrote_wrote_gives_one_sentence_that_says_what_to_do(root
         (results / "about.json").write_text(
             json.dumps({k: v for k, v in about.items() if k not in ("format", "files")} | old, indent=1)
         )
-        with pytest.raises(ValueError, match="has results of format 1, but this byrote reads format 2") as caught:
+        with pytest.raises(
+            ValueError, match="has results of format 1, but this version of byrote reads format 2"
+        ) as caught:
             _ = byrote.open(results).results
         assert "\n" not in str(caught.value)
     (results / "about.json").unlink()
@@ -151,7 +153,9 @@ def test_what_an_older_byrote_wrote_gives_one_sentence_that_says_what_to_do(root
     plan = json.loads((root / "plan.json").read_text())
     (root / "plan.json").write_text(json.dumps(plan | {"format": 1}))
     for read in (lambda: byrote.open(root).results, lambda: state_of(root), lambda: Plan.read(root)):
-        with pytest.raises(ValueError, match="has format 1, but this byrote reads format 2; run the study") as caught:
+        with pytest.raises(
+            ValueError, match="has format 1, but this version of byrote reads format 2; run the study"
+        ) as caught:
             read()
         assert "\n" not in str(caught.value)
 
@@ -212,7 +216,7 @@ def test_a_plan_is_kept_to(root):
     with pytest.raises(ValueError, match="made from a different spec"):
         other.write(root)
     (root / "plan.json").write_text("[]")
-    with pytest.raises(ValueError, match="does not hold a JSON object"):
+    with pytest.raises(ValueError, match="does not contain a JSON object"):
         _ = byrote.open(root).results
 
 
@@ -225,7 +229,7 @@ def test_a_study_that_asks_for_more_keeps_what_is_there(root):
     with pytest.raises(ValueError, match=r"made from a different spec .* 4 of them among the 4 of this study"):
         before.write(root)
     for other in (replace(more, scale="small"), replace(more, study="another")):
-        with pytest.raises(ValueError, match="holds study 'study', not '"):
+        with pytest.raises(ValueError, match="contains study 'study', not '"):
             other.write(root)
     assert Plan.read(root) == more
 
@@ -293,7 +297,7 @@ def test_of_an_accepted_run_and_a_new_one_the_new_one_counts(root, runs):
     ("digits", "sentence"),
     [
         ("abcdef", r"`accept=\[\'abcdef\'\]` matches no older content of the runs in .*; known: toys {old}$"),
-        ("abc", r"`accept=` needs at least the first 6 digits of the digest of a content, got 'abc'"),
+        ("abc", r"`accept=` needs at least the first 6 digits of a digest, got 'abc'"),
     ],
 )
 def test_an_accepted_digest_that_no_run_has_gives_one_sentence(root, digits, sentence):

@@ -166,7 +166,7 @@ def test_words_are_quoted_in_the_script():
     assert "cd '/a b'" in text
     assert """export PYTHONPATH='it'"'"'s'""" in text
     assert """exec byrote run 'it'"'"'s' --max-time 3480""" in text
-    with pytest.raises(ValueError, match="cannot hold quotes"):
+    with pytest.raises(ValueError, match="cannot contain quotes"):
         array_script(["byrote"], Job(), name='a"b', folder="/", output="/s", variables={})
 
 

@@ -126,7 +126,7 @@ def test_ray_that_would_listen_beyond_the_loopback_is_refused(tmp_path, pretende
     pretended.listens_at = "192.0.2.7"
     one = executor("ray", tmp_path)
     one.submit(TASKS[0])
-    with pytest.raises(OSError, match="Ray would listen beyond this machine"):
+    with pytest.raises(OSError, match="Ray would accept connections from other machines"):
         one.wait(lambda event: None)
     assert pretended.calls == []
     one.close()

@@ -107,12 +107,13 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     here()
     old, first = file_digest("mine.npz"), committed(folder / "s")
     assert len(first) == 4
-    assert lines(here(), "4 of 4 runs are done already")
+    assert lines(here(), "4 of 4 runs are already done")
     arrays("mine.npz", 1)
     done = here("--limit", "1")
     (line,) = lines(done, "older version")
     assert (
-        line == f"4 runs of an older version are in s and do not count (mine.npz {old[:12]}: 4); --accept counts them"
+        line
+        == f"4 runs of an older version are in s and do not count (mine.npz {old[:12]}: 4); use --accept to count them"
     )
     assert not lines(done, "are there already")
     assert len(committed(folder / "s")) == 5
@@ -125,7 +126,7 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     assert shown.out.splitlines()[1].split("\t")[3:6] == ["3", "0", "1"]
     assert line in shown.err
     done = here("--accept", old[:6])
-    assert lines(done, "4 of 4 runs are done already")
+    assert lines(done, "4 of 4 runs are already done")
     assert not lines(done, "older version")
     assert len(committed(folder / "s")) == 5, "no run was trained"
     results = byrote.open("s").results
@@ -133,7 +134,7 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     assert len(set(results.runs["key"]) & set(first)) == 3, "a run of the new version replaces the accepted older run"
     assert results.about["older_versions"] == {}
     assert len(byrote.open("s").analysis.settings) == 1, "accepted and new runs are in the same setting"
-    assert lines(here(), "4 of 4 runs are done already"), "the store remembers the accepted versions"
+    assert lines(here(), "4 of 4 runs are already done"), "the store remembers the accepted versions"
     capsys.readouterr()
     assert main(["status", "s", "--json"]) == 0
     state = json.loads(capsys.readouterr().out)
@@ -148,10 +149,10 @@ def test_edited_code_makes_other_runs_and_edited_comments_do_not(folder, name):
     path.write_text(
         "# a comment\n" + path.read_text().replace("Cross-entropy times", "The cross-entropy times") + "\n\n"
     )
-    assert lines(serial(), "4 of 4 runs are done already")
+    assert lines(serial(), "4 of 4 runs are already done")
     path.write_text(path.read_text().replace("return -", "return 2 * -").replace("2.0", "4.0"))
     done = serial()
-    assert lines(done, "2 of 4 runs are done already"), "runs of the other loss do not depend on the module"
+    assert lines(done, "2 of 4 runs are already done"), "runs of the other loss do not depend on the module"
     assert lines(done, f"2 runs of an older version are in s and do not count (own_loss {old[:12]}: 2)")
     after = byrote.open("s").results
     assert len(after.runs) == 4
@@ -186,7 +187,7 @@ def test_a_file_under_another_name_is_the_same_run(folder, here):
     (folder / "mine.npz").rename(folder / "yours.npz")
     (folder / "own.toml").write_text(STUDY.replace("mine.npz", "yours.npz"))
     done = here()
-    assert lines(done, "4 of 4 runs are done already")
+    assert lines(done, "4 of 4 runs are already done")
     assert state_of(folder / "s")["done"] == 4
 
 

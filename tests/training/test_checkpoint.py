@@ -190,22 +190,22 @@ def test_a_bit_that_flips_anywhere_or_a_cut_means_starting_anew(tmp_path, saved,
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda run: run["network"].popitem(), "network has other names"),
-        (lambda run: run["network"].update(extra=torch.zeros(1)), "network has other names"),
+        (lambda run: run["network"].popitem(), "network has different names"),
+        (lambda run: run["network"].update(extra=torch.zeros(1)), "network has different names"),
         # would broadcast
-        (lambda run: each(run["network"], lambda t: t.flatten()[:1]), "network has other names, shapes"),
-        (lambda run: each(run["network"], lambda t: t.double()), "network has other names, shapes or types"),
-        (lambda run: each(run["loss"], lambda t: t[:1]), "loss has other names, shapes"),
-        (lambda run: run["optimizer"].pop(), "optimizer has other names"),
-        (lambda run: each(run["optimizer"][0], lambda t: t[:1]), "optimizer has other names, shapes"),
-        (lambda run: run["optimizer"][0].update(more=torch.zeros(1)), "optimizer has other names"),
-        (lambda run: run.update(order=run["order"][:-1]), "order generator has another size"),
+        (lambda run: each(run["network"], lambda t: t.flatten()[:1]), "network has different names, shapes"),
+        (lambda run: each(run["network"], lambda t: t.double()), "network has different names, shapes or types"),
+        (lambda run: each(run["loss"], lambda t: t[:1]), "loss has different names, shapes"),
+        (lambda run: run["optimizer"].pop(), "optimizer has different names"),
+        (lambda run: each(run["optimizer"][0], lambda t: t[:1]), "optimizer has different names, shapes"),
+        (lambda run: run["optimizer"][0].update(more=torch.zeros(1)), "optimizer has different names"),
+        (lambda run: run.update(order=run["order"][:-1]), "order generator has a different size"),
         (lambda run: run.update(order=torch.full_like(run["order"], 255)), "Invalid mt19937 state"),
         (lambda run: run.update(error=None), "history does not match its epoch"),
         (lambda run: run["rows"][-1].update(epoch=6), "history does not match its epoch"),
         (lambda run: run["rows"].append({"epoch": 3}), "history does not match its epoch"),
-        (lambda run: each(run["samples"], lambda t: t[:-1]), "record of the samples is of other samples"),
-        (lambda run: run.pop("masks"), "parts have other names"),
+        (lambda run: each(run["samples"], lambda t: t[:-1]), "record covers different samples"),
+        (lambda run: run.pop("masks"), "parts have different names"),
     ],
 )
 def test_what_does_not_fit_is_discarded_as_a_whole(tmp_path, saved, change, reason, caplog):
@@ -236,7 +236,7 @@ def test_other_code_or_arithmetic_starts_anew(tmp_path, saved, name, caplog):
     assert resumed(path)[0] == 5, "the unchanged checkpoint is accepted"
     write(path, json.dumps(json.loads(line) | {name: "other"}).encode(), content)
     assert resumed(path)[0] == 1
-    assert f"it was made with another value of {name} (other, here" in caplog.text
+    assert f"it was made with a different value of {name} (other, here" in caplog.text
 
 
 @pytest.mark.parametrize("epoch", [0, 7, "4", None])

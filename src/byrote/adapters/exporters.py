@@ -30,7 +30,7 @@ class Exporter(Protocol):
         """Record the facts of the whole run: loss, rate, seed, ..."""
 
     def write(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Record the readings after `epoch` epochs, all of which are finite."""
+        """Record the readings after `epoch` epochs; all readings are finite."""
 
     def close(self) -> None:
         """Close a handle that this object opened; a handle that the user opened stays open."""
@@ -40,7 +40,7 @@ def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter, *, fac
     """Send the rows of one run, in the order of their epochs, to a tracker, which stays open.
 
     Args:
-        rows: a `Table`, or mappings (what an Observer's `evaluate` returned), with a column `epoch`.
+        rows: a `Table`, or mappings that an Observer's `evaluate` returned, with a column `epoch`.
         exporter: `TensorBoard`, `MLflow`, `WandB`, or anything with the methods of `Exporter`.
         facts: the columns that describe the run (rate, seed, ...). Columns of text always describe the run; all other
             numbers are readings. For a run of a store, use `set(table.columns) - set(analysis.history.columns)` with
@@ -79,7 +79,7 @@ def log(row: Mapping[str, Any], exporter: Exporter) -> None:
 
     Args:
         row: the row that `evaluate` or `finish` returned.
-        exporter: as for `export`; call its `describe` yourself once if facts of the run are to be recorded.
+        exporter: as for `export`; to record facts of the run, call the exporter's `describe` once yourself.
 
     >>> class Printed:
     ...     def write(self, epoch, values): print(epoch, values)
@@ -105,7 +105,7 @@ def readings(row: Mapping[str, Any], facts: Collection[str] = ()) -> dict[str, f
 
 
 def _facts(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Fact]:
-    """The texts and the facts of the run as plain Python values, without absent values."""
+    """The strings and facts of the run as plain Python values, without absent values."""
     facts: dict[str, Fact] = {}
     for name, value in row.items():
         plain = value.item() if hasattr(value, "item") else value
@@ -162,7 +162,7 @@ class MLflow:
     """Log metrics and parameters to an MLflow run, through `mlflow.MlflowClient`: the active run is not affected.
 
     Args:
-        client: an MlflowClient of yours. run_id: one of its runs. `MLflow.at(uri)` creates both.
+        client: an MlflowClient of yours. run_id: the id of one of its runs. `MLflow.at(uri)` creates both.
     """
 
     def __init__(self, client: Any, run_id: str) -> None:

@@ -45,8 +45,8 @@ class Indexed(Dataset[Any]):
 
 
 def take(outputs: Any, batch: Any, members: Members = _UNDECLARED) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (index, logits, labels) of a training step that returned {"logits": ...} for a batch with a declared
-    index.
+    """Return (index, logits, labels) from a training step that returned {"logits": ...} and its batch, which has a
+    declared index.
 
     Args: the result of the step, its batch, and which members of the batch are the labels and the index (declared by
     `Observer(index=)` or by an `Indexed` data set; a third member is never assumed to be the index).
@@ -79,16 +79,17 @@ def take(outputs: Any, batch: Any, members: Members = _UNDECLARED) -> tuple[Tens
 
 
 class Feed:
-    """Feeds one Observer over the epochs of a training run.
+    """Passes the batches of a training run to one Observer, epoch by epoch.
 
-    If `train` (and `test`) batches are given, each epoch ends with an evaluation of them in eval mode, which gives J1,
-    J2 and mem as they are defined. Otherwise the readings are "running": they use the training batches during the
-    epoch, at no extra cost.
+    If `train` (and `test`) batches are given, each epoch ends with an evaluation of these batches in eval mode, which
+    gives J1, J2 and mem exactly as defined. Otherwise the readings are "running": they use the training batches during
+    the epoch, at no extra cost.
 
     Args:
         observer: watches the model that is being trained.
         train, test: batches (inputs, labels) that cover a whole data set in a fixed order, such as a DataLoader without
-            shuffling that no other code iterates. They include an index if the Observer declares which member it is.
+            shuffling that no other code iterates. The batches include an index if the Observer declares which of their
+            members it is.
         prefix: prepended to the names in the library's log.
     """
 
@@ -112,7 +113,7 @@ class Feed:
 
     def loss(self, loss: Any, size: int) -> None:
         """Take the mean training loss of a batch of `size` samples."""
-        self._losses.append((torch.as_tensor(loss).detach(), size))  # read at the end, so as not to wait now
+        self._losses.append((torch.as_tensor(loss).detach(), size))  # read at the end, so that nothing waits now
 
     def end(self, epoch: int, processes: int = 1) -> dict[str, float]:
         """Measure after `epoch` epochs; returns the readings that have a value, named `byrote/...` (the prefix) for a

@@ -32,8 +32,8 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
         prefix: prepended to the logged names; use "byrote_" if the name of a checkpoint's file contains a reading.
 
     Raises: ValueError for running readings in several processes, for strategies that start processes by spawn or fork
-    (their rows never reach this process; after a fork, this error is at the end of Lightning's own error), and for a
-    checkpoint whose file name would contain a slash; ModuleNotFoundError without lightning.
+    (readings never come back from these processes; after a fork, this error is at the end of Lightning's own error),
+    and for a checkpoint whose file name would contain a slash; ModuleNotFoundError without lightning.
     """
 
     def __init__(
@@ -50,7 +50,8 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
         self._take = take
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state to pickle; refused while a process is spawned, because `setup` could raise its error only there."""
+        """The state to pickle; refused while a process is spawned, because `setup` could raise its error only in the
+        new process."""
         if get_spawning_popen() is not None:
             raise ValueError(_lost("spawn"))
         return self.__dict__.copy()

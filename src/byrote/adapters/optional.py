@@ -10,9 +10,9 @@ __all__ = ["base"]
 
 
 def base(module: str, name: str, extra: str) -> Any:
-    """The class `module.name`, as a base class; without the library, a stand-in that raises an error on construction.
+    """The base class `module.name`, or, without the library, a stand-in that raises an error on construction.
 
-    Why: an adapter module can then be imported and documented without the library that it is for.
+    So an adapter module can be imported and documented without the library that it adapts.
 
     >>> class Odd(base("no_such_library", "Callback", "lightning")): ...
     >>> Odd()

@@ -16,8 +16,7 @@ __all__ = ["ObserverCallback", "WithoutIndex"]
 
 
 class WithoutIndex:
-    """A mixin, to be named first: `class MyNet(WithoutIndex, NeuralNetClassifier)`. The module never receives the
-    index.
+    """A mixin that keeps the index from the module; name it first: `class MyNet(WithoutIndex, NeuralNetClassifier)`.
 
     Fit it with `X={"x": images, "index": np.arange(n)}`, where `x` is the argument of the module's `forward`: skorch
     splits both in the same way, in its validation split and in scikit-learn's cross-validation.
@@ -44,7 +43,7 @@ class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type:
 
     Attributes: `observer_`, once training has begun.
 
-    Raises: ValueError if a batch lacks its index; ModuleNotFoundError without skorch.
+    Raises: ValueError if a batch has no index; ModuleNotFoundError without skorch.
     """
 
     observer_: Observer
@@ -87,6 +86,6 @@ class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type:
         for name, value in row.items():
             net.history.record(name, value)
         hidden = {name for name in row if name.removeprefix("byrote/") not in self.show}
-        for _name, callback in net.callbacks_:  # before the callbacks that print, which come last
+        for _name, callback in net.callbacks_:  # before the callbacks that print, because these come last
             if isinstance(callback, require("skorch.callbacks", "skorch").PrintLog):
                 callback.keys_ignored_ |= hidden

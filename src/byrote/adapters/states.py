@@ -19,10 +19,10 @@ __all__ = ["PerSample", "first_of_each", "joined", "positions", "positive", "sca
 
 
 class PerSample(Metric):
-    """One or two numbers for each sample of a data set of known size, at its position; repeated samples count once."""
+    """One or two numbers for each sample of a data set of known size, at the sample's position; repeats count once."""
 
     full_state_update = True
-    higher_is_better = None  # some readings are better if high, and others if low
+    higher_is_better = None  # a high value is better for some readings, a low value for others
     is_differentiable = False
     size: int
 
@@ -97,7 +97,7 @@ def positions(index: Tensor, size: int, beside: Tensor) -> Tensor:
 
 
 def first_of_each(index: Tensor) -> Tensor:
-    """The rows at which each position occurs for the first time, in order."""
+    """The rows with the first occurrence of each position, in order."""
     distinct, inverse = torch.unique(index, return_inverse=True)
     rows = torch.arange(len(index), device=index.device)
     first = torch.full_like(distinct, len(index)).scatter_reduce(0, inverse, rows, "amin")
@@ -116,10 +116,10 @@ def scalars(row: dict[str, float], device: torch.device) -> dict[str, Tensor]:
 
 
 def states_of(metric: Metric, incoming: dict[str, Any] | Metric) -> dict[str, Any]:
-    """The states of another metric of the same kind and size; states themselves are accepted too.
+    """The states of another metric of the same kind and size; the states may also be given directly.
 
     Raises:
-        ValueError: neither a metric nor states of the same kind, or states of another size.
+        ValueError: neither a metric nor states of the same kind, or states of a different size.
     """
     if not isinstance(incoming, dict | type(metric)):
         raise ValueError(f"expected a {type(metric).__name__} or its states, got a {type(incoming).__name__}")

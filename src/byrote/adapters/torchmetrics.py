@@ -3,8 +3,8 @@
 Samplers that divide a data set among processes pad it, so that some samples are seen twice. Every metric here gets the
 position of each sample in its data set (`index`) and counts each sample once.
 
-Each is a `Metric` like any other, with `update`, `compute`, `reset`, `forward`, `plot` and `merge_state`. It can be
-part of a `MetricCollection`, which must be called with keyword arguments.
+Each class here is an ordinary `Metric`, with `update`, `compute`, `reset`, `forward`, `plot` and `merge_state`. It can
+be part of a `MetricCollection`, which must be called with keyword arguments.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 else:
     Metric = base("torchmetrics", "Metric", "torchmetrics")
 
-_PARTS = ("counts", "origin", "offsets", "packed", "spread")  # the tensors of `ClassMoments` that an addition changes
+_PARTS = ("counts", "origin", "offsets", "packed", "spread")  # tensors of `ClassMoments` that added samples change
 _LAST = ("last_index", "last_labels", "last_features")
 
 
@@ -51,8 +51,8 @@ class NeuralCollapseNC1(Metric):
     Formula: (1/N) tr(Sigma_W Sigma_B^+), see `byrote.measures.nc1`. State: class moments, float64 and centered
     (N x M means, M x M scatter), one byte per sample, and the last batch.
 
-    How a padded sample is counted once: padding is in the last batch of a process. So the last batch of each process is
-    kept separate and added only in `compute`, when the samples of the other processes are known.
+    Padded samples are counted once because padding occurs only in the last batch of a process. So the last batch of
+    each process is kept separate and added only in `compute`, when the samples of the other processes are known.
 
     Args:
         num_classes: N. width: M. size: samples in the data set; `index` runs over 0..size-1.
@@ -60,10 +60,11 @@ class NeuralCollapseNC1(Metric):
         convention: as for `byrote.measures.nc1`.
         options: those of `torchmetrics.Metric`, such as `process_group` or `sync_on_compute`.
 
-    Called as a function, it takes a batch and returns NC1 of this batch alone, or NaN if the batch lacks a class.
+    Called as a function, it takes a batch and returns NC1 of this batch alone, or NaN if a class is missing in the
+    batch.
 
-    Raises: ValueError if two processes have both seen a sample before their last batch. Then each process iterated over
-    the whole data set, and a DistributedSampler is needed.
+    Raises: ValueError if two processes have both seen a sample before their last batch. In this case each process
+    iterated over the whole data set; use a DistributedSampler.
 
     >>> import torch
     >>> metric = NeuralCollapseNC1(num_classes=2, width=1, size=4)
@@ -133,7 +134,7 @@ class NeuralCollapseNC1(Metric):
         counts = torch.bincount(labels, minlength=self.num_classes) if self.convention == "class-averaged" else None
         batch = ClassMoments.of(features, labels, self.num_classes, counts=counts)
         value = self._value(batch)
-        self._forward_cache = value  # type: ignore[assignment]  # torchmetrics says None, and keeps the value there
+        self._forward_cache = value  # type: ignore[assignment]  # torchmetrics declares None, but keeps the value here
         return value
 
     def compute(self) -> Tensor:

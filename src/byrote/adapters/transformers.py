@@ -1,7 +1,7 @@
 """Hugging Face's Trainer: an overridden method that receives each batch, and a callback that measures after each epoch.
 
-A TrainerCallback receives neither batch nor outputs. So the batch is taken in `compute_loss`, and its column `index`
-identifies its samples.
+A TrainerCallback receives neither the batch nor the outputs. So the batch is taken from the overridden `compute_loss`,
+and the batch's column `index` identifies its samples.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Logits(nn.Module):
 
 
 class Observing:
-    """A mixin, to be named first: `class MyTrainer(Observing, transformers.Trainer)`. Then call `trainer.observe(...)`.
+    """A mixin; name it first: `class MyTrainer(Observing, transformers.Trainer)`. Then call `trainer.observe(...)`.
 
     It takes the column `index` out of every batch, so that the model never receives it, and changes nothing else. The
     trained weights are identical bit for bit with and without it.
@@ -57,12 +57,12 @@ class Observing:
         Args:
             observer: an `Observer` of `Logits(model)`.
             evaluate: evaluate the whole `train_dataset`, and `eval_dataset` as test data, in eval mode, which gives J1,
-                J2 and mem as they are defined. If False, the readings come from the training batches, which then need
+                J2 and mem exactly as defined. If False, the readings come from the training batches, which then need
                 their `index`: wrap the data set in `byrote.adapters.feed.Indexed` and set
                 `TrainingArguments(remove_unused_columns=False)`.
-            test: which of several data sets in `eval_dataset` to use as test data.
+            test: the name of the test data, if `eval_dataset` has several data sets.
 
-        Raises: ValueError if a batch lacks its index or labels, if it is not clear which data set holds the test data,
+        Raises: ValueError if a batch has no index or labels, if it is not clear which data set has the test data,
         for data sets without a known order, and for readings from training batches in several processes.
         """
         trainer: Any = self

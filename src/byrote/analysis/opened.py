@@ -38,7 +38,7 @@ class Store:
         refresh(self.root)
         if not is_results(self.root):
             raise ValueError(
-                f"{self.root} is neither a store nor a results folder; name a folder that `byrote run` made"
+                f"{self.root} is neither a store nor a results folder; name a folder that `byrote run` created"
             )
 
     def _repr_html_(self) -> str:

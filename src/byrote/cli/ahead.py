@@ -1,4 +1,4 @@
-"""`byrote run` without training: the estimate for `--dry-run`, and the script for `--on slurm`."""
+"""The cases in which `byrote run` trains nothing: the estimate for `--dry-run`, and the script for `--on slurm`."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def write_script(
             f"--on slurm with the store {address} requires --script, a file in a folder that every node can reach"
         )
     target = script or folder / "slurm.sh"
-    place = (folder if bucket is None else target.parent).resolve()  # for the output of the tasks
+    place = (folder if bucket is None else target.parent).resolve()  # the folder for the output of the tasks
     command = [sys.executable, "-m", "byrote", "run", named, "--out", address]
     command += ["--workers", str(chosen.workers)]
     command += _options(options) + ["--keep-weights"] * keep_weights
@@ -74,7 +74,7 @@ def write_script(
 
 
 def _options(options: Mapping[str, Any]) -> list[str]:
-    """The options as they are written on the command line."""
+    """Arguments written as options of the command line."""
     named = {"--scale": options["scale"], "--device": options["device"], "--cohort": options["cohort"]}
     named["--max-runs"] = options["limit"]
     words = [word for option, value in named.items() if value for word in (option, str(value))]

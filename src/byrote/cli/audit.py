@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = App(name="audit", help="How many of your own labels are wrong, which ones, and with what certainty.")
-_SHOWN = 20  # most suspects in the table
+_SHOWN = 20  # the most suspects in the table
 
 
 @app.default
@@ -59,7 +59,7 @@ def audit(
     labels
         The labels of embeddings or probabilities: .npy, .csv, .parquet, or a text file with one label per line.
     folds
-        The number of folds, with one network each; with --probabilities, a file that tells which model gave each row.
+        The number of folds, with one network each; with --probabilities, a file that names the model behind each row.
     groups
         A column of the table, or a file, with a group for each sample; the samples of one group always share a fold.
     network
@@ -134,7 +134,7 @@ def _source(
     groups: str | None,
     resolution: int | None,
 ) -> "Source":
-    """The samples that the command names, from exactly one of a path, embeddings and probabilities."""
+    """The samples to audit, from exactly one of a path, embeddings and probabilities."""
     from byrote.audit import sources
 
     named = [value for value in (path, embeddings, probabilities) if value is not None]
@@ -194,9 +194,9 @@ def plan(
     folder
         The folder that `byrote audit --out` wrote.
     half_width
-        The half-width that the interval should have; give either this or --checks.
+        The half-width that the confidence interval should have; give either this option or --checks.
     checks
-        How many looks (checks of a sample) to take, including second looks at the same sample.
+        The number of looks (checks of a sample), including second looks at the same sample.
     twice
         How many of the looks are second looks, which show how often the reviewer errs (default: a tenth).
     seed
@@ -241,7 +241,7 @@ def check(
     """Open a page in the browser where a person checks the planned samples one by one with the keyboard.
 
     Every answer is saved in FOLDER/answers.csv before the next sample is shown, so that the same command continues
-    after a stop. When all samples are answered, the results are computed as by `byrote audit settle`.
+    after a stop. When all samples have an answer, the results are computed as by `byrote audit settle`.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def check(
     idle
         Minutes without an answer after which the command ends.
     half_width
-        Draw a plan first, for an interval of this half-width; give either this or --checks.
+        Draw a plan first, for a confidence interval of this half-width; give either this option or --checks.
     checks
         Draw a plan first, with this many looks (checks of a sample).
     twice
@@ -284,7 +284,8 @@ def _at(address: str) -> None:
 
 @app.command
 def settle(folder: Path, answers: Path | None = None, /, *, json: bool = False) -> int:
-    """Estimate from the answers the rate of wrong labels, also per class, and the precision and recall of the suspects.
+    """From the answers, estimate the rate of wrong labels (in total and per class) and the suspects' precision and
+    recall.
 
     The results are also written to FOLDER/settled.json.
 
@@ -324,7 +325,7 @@ def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path |
     out
         The file or folder to write (default: in FOLDER).
     answers
-        A CSV file with the columns row and answer, from which imagefolder takes the corrected labels.
+        A CSV file with the columns row and answer, which has the corrected labels for imagefolder.
     """
     from byrote.audit import Audit
     from byrote.audit.answers import read_answers
@@ -342,7 +343,7 @@ def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path |
 
 
 def _write_page(folder: Path) -> None:
-    """Write the page of the audit; if the `report` extra is not installed, print that it is missing."""
+    """Write the page of the audit; if the `report` extra is not installed, print that no page was written."""
     from byrote.report.audited import write_audit_page
 
     try:

@@ -1,7 +1,7 @@
 """Completions for the Tab key: studies, scales, data sets, claims, figures and keys.
 
 Each function is a completer of cyclopts: it takes the command line so far and returns values with a short description
-of each. None of them loads torch, because the shell waits for the answer.
+of each. No completer loads torch, because the shell waits for the answer.
 """
 
 import tomllib
@@ -69,7 +69,7 @@ def figure_names(context: CompletionContext) -> dict[str, str]:
 
 
 def run_keys(context: CompletionContext) -> dict[str, str]:
-    """The keys of the runs in the folder typed so far, with the part of the study to which each belongs."""
+    """The keys of the runs in the folder typed so far, each with the part of the study that contains the run."""
     from byrote.store import read_results
     from byrote.store.facts import Facts
 

@@ -13,7 +13,7 @@ from byrote.store.written import Form
 
 __all__ = ["compare", "export", "show"]
 
-_LISTED = 20  # most differing runs that are listed in the table
+_LISTED = 20  # the most runs with differences that the table lists
 
 
 def export(
@@ -72,7 +72,7 @@ def compare(first: Place, second: Place, /, *, imports: Imports = None, json: bo
     first
         A store or a results folder.
     second
-        The store or results folder to compare it with.
+        The store or results folder to compare with the first.
     imports
         A module of your own with further claims, in addition to the modules that the folders were made with.
     json
@@ -201,7 +201,7 @@ def _runs(rows: list[dict[str, Any]], as_json: bool) -> int:
 
 
 def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables under dotted paths, as they are written in a study.
+    """Flatten nested tables to dotted paths, as in the file of a study.
 
     >>> _dotted({"noise": {"kind": "uniform", "rate": 0.2}, "seed": 0})
     {'noise.kind': 'uniform', 'noise.rate': 0.2, 'seed': 0}
@@ -213,7 +213,7 @@ def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Data for JSON, in which numbers that are not finite become null."""
+    """Plain data for JSON; numbers that are not finite become null."""
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list):

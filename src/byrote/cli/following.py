@@ -47,7 +47,7 @@ def pace(state: Mapping[str, Any]) -> str:
 
 
 def show_problems(state: Mapping[str, Any], folder: Path) -> None:
-    """Print one line for each kind of failure, with the first line of one error and its log."""
+    """Print one line for each kind of failure, with the first line of one error and the name of its log."""
     for problem in state["problems"]:
         log = folder / "log" / f"{problem['key']}.txt"
         more = f" ({log})" if log.is_file() else ""

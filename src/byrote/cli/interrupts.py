@@ -14,7 +14,7 @@ def interruptible(begun: Callable[[], bool], ask: Callable[[], object]) -> Itera
     """In this block, the first Ctrl-C calls `ask`, and the second raises KeyboardInterrupt.
 
     Args:
-        begun: returns whether the work has begun; before that, even the first Ctrl-C raises KeyboardInterrupt.
+        begun: returns whether the work has begun; until then, even the first Ctrl-C raises KeyboardInterrupt.
         ask: asks the work to stop.
     """
     signaled = False

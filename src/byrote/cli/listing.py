@@ -26,7 +26,7 @@ def listing(
     what
         losses, noise, networks, data, studies or claims.
     folder
-        A store or a results folder; what its recorded modules define is listed as well.
+        A store or a results folder; the members that its recorded modules define are listed as well.
     imports
         A module of your own, whose members are listed as well.
     json

@@ -1,4 +1,4 @@
-"""The commands, the global options, and the only place where an error becomes a sentence and an exit code."""
+"""The commands, the global options, and the conversion of errors to one line and an exit code."""
 
 import logging
 import os
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     if not tokens or tokens[0] in ("--help", "-h"):
         for name in (name for commands in _COMMANDS.values() for name in commands):
-            app[name]  # loads the command, so that the list of commands shows its description
+            app[name]  # loads the command, because the list of commands shows its description
     try:
         result = app.meta(
             tokens,
@@ -117,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: Exception) -> int:
-    """Print why the work stopped, with the traceback of a user's own code; an unforeseen exception is raised again."""
+    """Print why the work stopped, with the traceback if a user's own code failed; an unexpected exception is raised
+    again."""
     own = bool(own_trace(error))
     show_trace(error)
     if own and error.__cause__ is None:

@@ -20,16 +20,16 @@ def new(
     *,
     folder: Path = Path(),
 ) -> int:
-    """Write a small working loss, study, ... of your own, and its test.
+    """Write a small working example of your own loss, study or other part, and its test.
 
-    The file works as it is written. Change it step by step, and run its test with `python -m pytest`.
+    The file works without changes. Change it step by step, and run its test with `python -m pytest`.
 
     Parameters
     ----------
     kind
         The kind of part to write.
     name
-        Its name, as a Python module: my_loss gives my_loss.py with the class MyLoss, and test_my_loss.py.
+        The name of its module: my_loss gives my_loss.py with the class MyLoss, and test_my_loss.py.
     folder
         The folder to write to (default: this folder).
     """

@@ -44,7 +44,7 @@ def quiet() -> bool:
 
 
 def shown(text: str) -> str:
-    """A text in which the folder of a bucket's local copy is replaced by the address of the bucket."""
+    """The text, with the folder of a bucket's local copy replaced by the address of the bucket."""
     mirror = sys.modules.get("byrote.store.mirror")
     return text if mirror is None else str(mirror.shown(text))
 
@@ -73,7 +73,7 @@ _ARGUMENT = re.compile(rf"`({'|'.join(_OPTIONS)})=([^`]*)`")
 
 
 def as_options(text: str) -> str:
-    """A message of the library in which Python arguments are replaced by the options of the command line.
+    """A message of the library, with Python arguments replaced by the options of the command line.
 
     >>> as_options("with `on='ray'` give no `gpus_per_task=`; name its module with `imports=['mine']`")
     'with --on ray give no --gpus-per-task; name its module with --import mine'
@@ -87,14 +87,14 @@ def as_options(text: str) -> str:
 
 
 def older(versions: Mapping[str, int], root: Path) -> str:
-    """A line about runs of older versions that do not count.
+    """A line about stored runs that do not count, because they were made with older content of a file or module.
 
-    >>> older({"mine.npz 0f3a5c9e21b4": 18}, Path("runs/mine"))
-    '18 runs of an older version are in runs/mine and do not count (mine.npz 0f3a5c9e21b4: 18); --accept counts them'
+    >>> older({"mine.npz 0f3a5c9e21b4": 18}, Path("runs/a"))
+    '18 runs of an older version are in runs/a and do not count (mine.npz 0f3a5c9e21b4: 18); use --accept to count them'
     """
     listed = ", ".join(f"{version}: {runs}" for version, runs in versions.items())
     total = sum(versions.values())
-    return f"{total} runs of an older version are in {root} and do not count ({listed}); --accept counts them"
+    return f"{total} runs of an older version are in {root} and do not count ({listed}); use --accept to count them"
 
 
 def show_trace(error: BaseException) -> None:

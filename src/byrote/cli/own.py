@@ -12,13 +12,13 @@ from byrote.own_code import import_modules, search_here
 
 __all__ = ["Imports", "import_own", "say_changed"]
 
-_DIGITS = 12  # digits of a content's digest in a message
+_DIGITS = 12  # digits of a digest in a message
 
 Imports = Annotated[list[str] | None, Parameter(name="--import", negative=())]
 
 
 def import_own(about: Mapping[str, Any], named: Sequence[str] | None, contents: Iterable[str] = ()) -> None:
-    """Import the modules that `--import` names and those recorded in the store, to register the user's claims and
+    """Import the modules that `--import` names and the modules recorded in the store, to register the user's claims and
     figures.
 
     A store may be read on a machine without its modules. A recorded module that cannot be imported is reported and left
@@ -39,18 +39,18 @@ def import_own(about: Mapping[str, Any], named: Sequence[str] | None, contents: 
                 import_modules([module])
             except ValueError as error:
                 show_trace(error)
-                say(f"{error}; these results were made with that module, but what it defines is left out here")
+                say(f"{error}; these results were made with that module, but its definitions are left out here")
     say_changed(json.loads(text) for text in set(contents))
 
 
 def say_changed(contents: Iterable[Mapping[str, str]]) -> None:
     """Report the user's modules whose content differs from that recorded in the stored runs.
 
-    The key of a run depends on the content of the modules that its spec names, so an edited module counts as another
-    module. A missing module is skipped, because its import reports the error.
+    The key of a run depends on the content of the modules that its spec names, so an edit changes the key. A missing
+    module is skipped, because its import reports the error.
 
     Args:
-        contents: for each run the digests of its files and modules, those of modules under `module:NAME`.
+        contents: for each run the digests of its files and modules; the digest of a module is under `module:NAME`.
     """
     recorded: dict[str, set[str]] = {}
     for one in contents:

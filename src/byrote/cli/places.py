@@ -1,4 +1,4 @@
-"""Paths in commands: usually they must be on this machine; some may be in a bucket."""
+"""Paths in commands: most must be on this machine, and some may be in a bucket."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ Place = Annotated[Path, Parameter(validator=())]
 
 
 def local(_: Any, value: Any) -> None:
-    """Check that no path is an address; the default validator of all parameters of all commands.
+    """Check that no path is an address; this is the default validator for all parameters of all commands.
 
     Raises:
         ValueError: a path is an address.

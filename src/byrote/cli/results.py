@@ -38,7 +38,7 @@ _BESIDE = ("verdicts.json", "figures", "tables")  # the files next to the page
 
 
 def state_and_progress(folder: Path) -> dict[str, Any]:
-    """The state of a store: the results of `state_of` and `progress_of` together."""
+    """The state and the progress of a store, from `state_of` and `progress_of`."""
     from byrote.store import state_of
     from byrote.store.progress import progress_of
 
@@ -92,7 +92,7 @@ def status(folder: Place, /, *, watch: bool = False, json: bool = False) -> int:
 
 
 def analysis_of(folder: Path, imports: list[str] | None) -> "Analysis":
-    """Open a folder and import its modules; print how many of its planned runs exist if some are missing."""
+    """Open a folder and import its modules; if planned runs are missing, print how many exist."""
     from byrote.analysis import open_store
 
     store = open_store(folder)
@@ -126,7 +126,7 @@ def claims(
     theory
         Also judge A1, A9 and B8, which are computed from theory alone (some seconds).
     power
-        Estimate how many more seeds would decide each inconclusive claim.
+        For each inconclusive claim, estimate how many more seeds would decide it.
     imports
         A module of your own with further claims, in addition to the modules that the store was made with.
     json
@@ -136,7 +136,7 @@ def claims(
 
     if folder is None and not theory and not only:
         raise ValueError(
-            "byrote claims needs a store or a results folder, or --theory; name a folder that `byrote run` wrote"
+            "byrote claims needs a store or a results folder, or --theory; name a folder that `byrote run` created"
         )
     analysis = None if folder is None else analysis_of(folder, imports)
     if analysis is None:
@@ -148,7 +148,7 @@ def claims(
 
 
 def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, power: bool = False) -> int:
-    """Print verdicts as a table or as JSON; on request, also how many more seeds would make each claim conclusive.
+    """Print verdicts as a table or as JSON; on request, also print how many more seeds would decide each claim.
 
     Returns the exit code, which is 1 if the function of a claim raised an exception.
     """
@@ -157,7 +157,7 @@ def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, powe
     for verdict, row in zip(verdicts, rows, strict=True) if power else ():
         try:
             row["power"] = verdict.power()
-        except Exception as error:  # in the forecast of a user's own claim
+        except Exception as error:  # raised by the forecast of a user's own claim
             show_trace(error)
             raised[f"the forecast of claim {verdict.id}"] = row["power"] = described(error)
     if as_json:
@@ -170,7 +170,7 @@ def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, powe
 
 
 def _ended(raised: Mapping[str, str]) -> int:
-    """Print how many claims and figures raised an exception, and return the exit code."""
+    """If claims or figures raised an exception, print how many; return the exit code."""
     if not raised:
         return 0
     name, error = next(iter(raised.items()))
@@ -193,7 +193,7 @@ def figures(
     folder
         A store or a results folder.
     names
-        The figures to draw (default: all for which the folder has runs).
+        The figures to draw (default: all figures for which the folder has runs).
     out
         The folder to write to (default: FOLDER/figures).
     imports
@@ -256,7 +256,7 @@ def report(folder: Place, /, *, out: Place | None = None, imports: Imports = Non
 
 
 def compact(folder: Place, /, *, out: Place | None = None, part: str = "") -> int:
-    """Join the tables of all runs into a few files that are easy to read and to share.
+    """Join the tables of all runs into a few files that are easy to share.
 
     Parameters
     ----------

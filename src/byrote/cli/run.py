@@ -48,7 +48,7 @@ def run(
     partition: str = "",
     script: Path | None = None,
 ) -> int:
-    """Train a study; the same command continues after a stop.
+    """Train the runs of a study; the same command continues after a stop.
 
     The first Ctrl-C ends the training after the current epoch, with a checkpoint; the second ends it at once.
 
@@ -61,7 +61,7 @@ def run(
     out
         The store: a folder, or s3://BUCKET/PREFIX (default: runs/STUDY or runs/STUDY-SCALE).
     workers
-        The number of worker processes (default: one per core, or one on an accelerator); with --on slurm, of each task.
+        The number of worker processes (default: one per core, or one on an accelerator); with --on slurm, per task.
     device
         auto, cpu or cuda.
     precision
@@ -72,20 +72,20 @@ def run(
     address
         With --on ray, auto or HOST:PORT of a running cluster (default: a private cluster on this machine).
     gpus_per_task
-        With --on ray, the share of a GPU that a cohort takes (default: 1 with --device cuda).
+        With --on ray, the number of GPUs, or the fraction of one, that a cohort takes (default: 1 with --device cuda).
     cohort
         The largest number of runs that are trained together as one stack.
     limit
-        Do at most this many runs, in the order of the plan.
+        Train at most this many runs, in the order of the plan.
     max_time
         Stop after this time, such as 90m, 2h or 3600 (seconds): no further runs start, current runs finish their epoch
         and save a checkpoint, and the same command continues from there.
     where
-        path=value: do only runs whose spec has this value, such as noise.rate=0.4 or loss=cross_entropy. May be given
-        several times: values of the same path are alternatives, and different paths must all match.
+        path=value: train only runs whose spec has this value, such as noise.rate=0.4 or loss=cross_entropy. May be
+        given several times: values of the same path are alternatives, and different paths must all match.
     first
-        longest: the longest runs start first, so that all workers end together; claims: the runs that are likely to
-        decide an inconclusive claim soonest start first.
+        longest: the longest runs start first, so that all workers end together; claims: the runs start first that are
+        likely to decide an inconclusive claim soonest.
     dry_run
         Print what would be done and how long it would take; nothing is written.
     imports
@@ -93,13 +93,13 @@ def run(
         statement; may be given several times. It is recorded in the store.
     accept
         The first digits (at least six) of the digest of older content of a file or module: runs made with that content
-        still count. May be given several times.
+        still count as done. May be given several times.
     set_
         path=value: set this value in the spec of every run, such as training.epochs=5; may be given several times.
     keep_weights
         Store the trained weights of each run that this command trains.
     array
-        With --on slurm, the tasks of the array, such as 0-15 or 0-15%4.
+        With --on slurm, the tasks of the job array, such as 0-15 or 0-15%4 (at most four at once).
     time
         With --on slurm, the time limit of each task, such as 2:00:00.
     partition
@@ -154,7 +154,7 @@ def _sweep(study: str, folder: Path, options: dict[str, Any], max_time: str | No
 
 
 def _worth(folder: Path, imports: list[str]) -> Any:
-    """A function that computes how much each missing run would help to decide claims; None if the store has no runs."""
+    """A function that computes how much each missing run helps to decide claims; None if the store has no runs yet."""
     from byrote.analysis import open_store
     from byrote.cli.own import import_own
 
@@ -177,7 +177,7 @@ def _stop(stop: "Stop", watcher: Any) -> None:
 
 
 def _progress(folder: Path) -> str:
-    """A sentence on how many of the planned runs are in the store."""
+    """A sentence with the number of planned runs that are in the store."""
     from byrote.store import Plan, committed
 
     plan = Plan.read(folder)
@@ -191,7 +191,7 @@ def _conclude(outcome: "Outcome", folder: Path) -> int:
     progress = f"{outcome.done} of {outcome.planned} runs are stored in {folder}"
     if outcome.raised:
         key, error = next(iter(outcome.raised.items()))
-        return fail(f"{len(outcome.raised)} runs raised an exception, the first {key}: {error}; {progress}", 1)
+        return fail(f"{len(outcome.raised)} runs raised an exception, the first is {key}: {error}; {progress}", 1)
     if outcome.broken:
         return fail(f"{outcome.broken[0]}; {progress}", 1)
     if outcome.stopped in ("interrupted", "cancelled"):
@@ -199,7 +199,7 @@ def _conclude(outcome: "Outcome", folder: Path) -> int:
     left = f", {outcome.left} are left; run the same command to continue" if outcome.stopped else ""
     if outcome.failed:
         key, error = next(iter(outcome.failed.items()))
-        return fail(f"{len(outcome.failed)} runs diverged, the first {key}: {error}; {progress}{left}", 3)
+        return fail(f"{len(outcome.failed)} runs diverged, the first is {key}: {error}; {progress}{left}", 3)
     if outcome.stopped:
         say(f"{outcome.stopped}: {progress}{left}")
         return 0
@@ -222,7 +222,7 @@ def _pairs(settings: list[str], option: str) -> list[tuple[str, Any]]:
 
 
 def _settings(settings: list[str], option: str) -> dict[str, Any]:
-    """The settings by path; a later setting of a path replaces an earlier setting."""
+    """The settings by path; if a path is set twice, the later setting is used."""
     return dict(_pairs(settings, option))
 
 

@@ -11,8 +11,8 @@ __all__ = ["prune", "verify"]
 def verify(folder: Place, /, *, json: bool = False) -> int:
     """Read every byte of a store and list the damaged runs.
 
-    A run may be torn (a file is missing or truncated), altered, swapped (with files of another run), missing, or
-    foreign (not in the plan). The same `byrote run` command trains all of these again except foreign runs.
+    A run may be torn (a file is missing or truncated), altered, swapped (a file belongs to another run), missing, or
+    foreign (not in the plan). The same `byrote run` command trains all of these runs again, except foreign runs.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def verify(folder: Place, /, *, json: bool = False) -> int:
 def prune(folder: Place, /, *, foreign: bool = False, dry_run: bool = False, json: bool = False) -> int:
     """Remove what a store no longer needs.
 
-    These are drafts and leases of processes that are gone, and checkpoints of runs that are done.
+    The command removes drafts and leases of processes that are gone, and checkpoints of runs that are done.
 
     Parameters
     ----------

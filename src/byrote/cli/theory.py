@@ -33,7 +33,7 @@ def layer_peeled(
     restarts: int = 0,
     json: bool = False,
 ) -> int:
-    """The global minimum of the layer-peeled model, with its certificate and thresholds.
+    """Find the global minimum of the layer-peeled model, with its certificate and thresholds.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ def layer_peeled(
     alpha
         Label smoothing, in [0, 1).
     lambda_w
-        Penalty on the classifier.
+        The penalty on the classifier.
     lambda_h
-        Penalty on the features.
+        The penalty on the features.
     positive
         Constrain the features to H >= 0.
     bias
@@ -89,32 +89,32 @@ def dilation(
     clean_slope: float | None = None,
     json: bool = False,
 ) -> int:
-    """The optimum of the memorization-dilation model, and that of cross-entropy at the same parameters.
+    """Find the optimum of the memorization-dilation model, and the optimum for cross-entropy at the same parameters.
 
     Parameters
     ----------
     alpha
-        The loss's parameter; for smoothing in [0, 1).
+        The loss's parameter; in [0, 1) for label smoothing.
     lambda_w
-        Penalty on the classifier.
+        The penalty on the classifier.
     lambda_h
-        Penalty on the features.
+        The penalty on the features.
     eta
-        Corrupted samples over clean samples.
+        The number of corrupted samples divided by the number of clean samples.
     slope
-        C_MD, above 0.
+        The constant C_MD, above 0.
     law
-        The law of the spread of a class.
+        The law of the spread within a class.
     width
         M, at least 2.
     num_classes
-        N; above 2, the multi-class model is solved.
+        N; with more than 2 classes, the multi-class model is solved.
     loss
         The loss function.
     scale_free
-        Measure memorization in units of the distance of the class means.
+        Measure memorization in units of the distance between the class means.
     clean_slope
-        Also model the memorization of clean samples, at this price.
+        Also model the memorization of clean samples, with this value as its price.
     json
         Print JSON.
     """
@@ -154,22 +154,22 @@ def theorem(
     width: int = 2,
     json: bool = False,
 ) -> int:
-    """Theorem 4.3 at one parameter point: its assumption term by term, and the order of the dilations by the solver.
+    """Check Theorem 4.3 at one parameter point: each term of its assumption, and the order of the solver's dilations.
 
     Parameters
     ----------
     alpha
         Label smoothing of LS.
     lambda_w
-        Penalty on the classifier.
+        The penalty on the classifier.
     lambda_h
-        Penalty on the features.
+        The penalty on the features.
     eta
-        Corrupted samples over clean samples.
+        The number of corrupted samples divided by the number of clean samples.
     slope
-        C_MD.
+        The constant C_MD.
     law
-        The law of the spread of a class.
+        The law of the spread within a class.
     width
         M.
     json
@@ -206,30 +206,30 @@ def sweep(
     law: _Law = "circle",
     json: bool = False,
 ) -> int:
-    """Dilation and memorization along one parameter, evenly spaced in its logarithm (for alpha, in its value).
+    """Compute dilation and memorization along one parameter, in steps of equal ratio (for alpha, equal differences).
 
     Parameters
     ----------
     axis
         alpha, lambda_w, lambda_h, eta or slope.
     low
-        First value.
+        The first value.
     high
-        Last value.
+        The last value.
     points
         The number of values.
     alpha
         Label smoothing.
     lambda_w
-        Penalty on the classifier.
+        The penalty on the classifier.
     lambda_h
-        Penalty on the features.
+        The penalty on the features.
     eta
-        Corrupted samples over clean samples.
+        The number of corrupted samples divided by the number of clean samples.
     slope
-        C_MD.
+        The constant C_MD.
     law
-        The law of the spread of a class.
+        The law of the spread within a class.
     json
         Print JSON.
     """
@@ -243,7 +243,8 @@ def sweep(
         )
     if axis != "alpha" and min(low, high) <= 0:
         raise ValueError(
-            f"{axis} is spread evenly in its logarithm, so both ends must be above 0, got {low} and {high}"
+            f"the values of {axis} are evenly spaced in the logarithm, so both ends must be above 0, got {low} "
+            f"and {high}"
         )
     values = np.linspace(low, high, points) if axis == "alpha" else np.geomspace(low, high, points)
     at: dict[str, Any] = {"alpha": alpha, "lambda_w": lambda_w, "lambda_h": lambda_h, "eta": eta, "slope": slope}
@@ -259,7 +260,7 @@ def sweep(
 
 @app.command
 def claims(*, runs: Place | None = None, json: bool = False) -> int:
-    """Judge A1, A9 and B8, like `byrote claims --theory` (some seconds), and C3, which needs stored runs.
+    """Judge the claims A1, A9 and B8, like `byrote claims --theory` (some seconds), and C3, which needs stored runs.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ class Bar(Watcher):
         self._bar: Progress | None = None
         self._todo = self._finished = 0
         self._cost = 0.0
-        self._done: dict[tuple[str, ...], float] = {}  # cost done, by task
+        self._done: dict[tuple[str, ...], float] = {}  # the cost done so far, by task
         self._latest = ""
         self._stopping = False
         self._experiments: Mapping[str, Experiment] = {}
@@ -49,7 +49,7 @@ class Bar(Watcher):
         self._todo, self._cost = sum(len(task.keys) for task in todo), sum(task.cost for task in todo)
         self._started = self._last_line = time.monotonic()
         if outcome.done_before:
-            say(f"{outcome.done_before} of {outcome.planned} runs are done already")
+            say(f"{outcome.done_before} of {outcome.planned} runs are already done")
         if outcome.older_versions:
             say(older(outcome.older_versions, outcome.root))
         if outcome.without_weights:

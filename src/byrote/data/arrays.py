@@ -26,11 +26,13 @@ class Arrays(Own):
 
     They are named `images` and `labels`, or `train_images`, `train_labels`, `test_images` and `test_labels`; for
     `.npy` files, `path` is the file with the (training) images, or the folder. Images are (n, d), (n, H, W),
-    (n, H, W, C) or (n, C, H, W): unsigned bytes 0..255, or numbers, which are taken as they are. Labels are 0..N-1,
-    one-hot rows or texts. An id is a position in the arrays; the test arrays are counted after the training arrays.
+    (n, H, W, C) or (n, C, H, W): unsigned bytes 0..255, or numbers, which are not scaled. Labels are 0..N-1,
+    one-hot rows or strings. The id of a sample is its position in the arrays; positions in the test arrays are counted
+    after those in the training arrays.
 
     Args:
-        layout: "nchw" (channels first) or "nhwc" (last); empty infers it from the shape if that is certain.
+        layout: "nchw" (channels first) or "nhwc" (channels last); empty infers the layout from the shape if only one is
+            possible.
 
     Example:
         >>> import tempfile
@@ -51,7 +53,7 @@ class Arrays(Own):
         split = [name for name in _SPLIT if name in arrays]
         if split and ("images" in arrays or "labels" in arrays):
             raise ValueError(
-                f"{where} holds both {split[0]} and arrays called images or labels: use a split in all names, or in "
+                f"{where} contains both {split[0]} and arrays named images or labels: name a split in all names, or in "
                 "none"
             )
         self._need(arrays, _SPLIT if not {"images", "labels"} & arrays.keys() else ("images", "labels"), others)
@@ -70,7 +72,7 @@ class Arrays(Own):
         _same_kind(where, images, test_images, "images")
         _same_scale(where, images, test_images)
         if (column.dtype.kind in "US") != (test_column.dtype.kind in "US"):
-            raise ValueError(f"{where}: train_labels and test_labels must both be numbers or both be texts")
+            raise ValueError(f"{where}: train_labels and test_labels must both be numbers or both be strings")
         n, labels = len(column), numbered(np.concatenate([column, test_column]), f"{where}, training and test labels")
         ids = np.arange(len(labels.numbers))
         train, test = Raw(images, labels.numbers[:n], ids[:n]), Raw(test_images, labels.numbers[n:], ids[n:])
@@ -88,7 +90,7 @@ class Arrays(Own):
             )
 
     def _pair(self, arrays: dict[str, Array], prefix: str) -> tuple[Array, Array]:
-        """Images (n, C, H, W), uint8 or float32, and labels (n,) as they are stored."""
+        """The stored images as (n, C, H, W), uint8 or float32, and the labels as (n,)."""
         where = inputs.shown(self.path)
         stored = arrays[f"{prefix}images"]
         if stored.dtype.kind not in "buif":
@@ -102,7 +104,8 @@ class Arrays(Own):
         labels = one_column(arrays[f"{prefix}labels"], f"{where}, array {prefix}labels")
         if len(labels) != len(images):
             raise ValueError(
-                f"{where}: {len(images)} {prefix}images need as many labels, got labels of shape {labels.shape}"
+                f"{where}: {len(images)} {prefix}images need the same number of labels, got labels of shape "
+                f"{labels.shape}"
             )
         return images, labels
 
@@ -113,12 +116,12 @@ def _same_kind(where: str, train: Array, test: Array, name: str) -> None:
         if first != second:
             raise ValueError(
                 f"{where}: train_{name} and test_{name} must have the same {what}, got {first} and {second} "
-                "(bytes 0..255 are divided by 255, other numbers are taken as they are)"
+                "(bytes 0..255 are divided by 255, other numbers are not scaled)"
             )
 
 
 def _same_scale(where: str, train: Array, test: Array) -> None:
-    """Check that numbers do not range up to 255 in one split and up to 1 in the other."""
+    """Check that the numbers of one split do not go up to 255 if those of the other go up to 1."""
     if train.dtype == np.uint8 or min(train.size, test.size) == 0 or train.shape[2:] == (1, 1):
         return
     tops = [float(images.max()) for images in (train, test)]
@@ -130,7 +133,7 @@ def _same_scale(where: str, train: Array, test: Array) -> None:
 
 
 def _npy_files(place: Path) -> dict[str, Path]:
-    """The `.npy` files that are read, by the names of their arrays; empty if `place` is a file of another type."""
+    """The `.npy` files to read, by array name; empty if `place` is a file of another type."""
     if inputs.is_folder(place):
         files = {p.stem: p for p in sorted(place.iterdir()) if p.suffix.lower() == ".npy" and p.stem in _NAMES}
         if not files:

@@ -21,7 +21,7 @@ Split = Literal["train", "test"]
 
 
 class Raw(NamedTuple):
-    """A decoded split before samples are chosen."""
+    """A complete decoded split, before samples are chosen."""
 
     images: "np.ndarray[Any, Any]"  # (n, C, H, W), uint8, or float32 if the source holds floats
     labels: "np.ndarray[Any, Any]"  # (n,) int64
@@ -37,7 +37,7 @@ class Images:
         labels: int64 (n,) within 0 .. num_classes - 1.
         ids: int64 (n,), all different: the position of each sample in the complete original data set, so that a sample
             has the same id in every subset.
-        num_classes: N; None: the largest label + 1.
+        num_classes: the number of classes N; None means the largest label + 1.
 
     Raises:
         TypeError, ValueError: a wrong type, shape, length or range; NaN; a repeated id.
@@ -67,7 +67,7 @@ class Images:
         checks.same_length(images=self.images, labels=self.labels, ids=self.ids)
         if not len(self.labels):
             raise ValueError("images need at least one sample, got none")
-        for some in self.images.split(4096):  # in pieces, because the check itself takes twice the memory
+        for some in self.images.split(4096):  # in pieces, because the check takes twice the memory of the images
             checks.finite("images", some)
         if self.num_classes is None:
             object.__setattr__(self, "num_classes", int(self.labels.max()) + 1)
@@ -97,17 +97,18 @@ class Dataset(Component, family="data"):
         per_class: the number of training samples to take from each class, in the original order: one number for all
             classes, or one number per class (imbalance); None keeps all.
         test_per_class: the same for the test samples.
-        preprocessing: "standardized" (x/255 minus mean over standard deviation of the full training set),
-            "unit" (x/255), "raw" (0..255, as in the released code of Patel & Sastry 2021), or "md" (as in the
-            released code of Nguyen et al. 2023: 3x32x32, one channel enlarged bilinearly and repeated, scaled with
-            MNIST's mean .1307 and deviation .3081, or with CIFAR-10's if there are three channels).
+        preprocessing: "standardized" (x/255, minus the mean and divided by the standard deviation of the full training
+            set), "unit" (x/255), "raw" (0..255, as in the released code of Patel & Sastry 2021), or "md" (as in the
+            released code of Nguyen et al. 2023: 3x32x32; gray images are enlarged bilinearly, repeated in three
+            channels, and scaled with MNIST's mean .1307 and deviation .3081; color images are scaled with CIFAR-10's
+            values).
         resolution: side of the square to which the images are averaged down (exact area weights); None keeps their
             size.
     """
 
     title: ClassVar[str] = ""
-    count: ClassVar[int | None] = None  # classes of the complete data set, if known beforehand
-    mean: ClassVar[tuple[float, ...]] = ()  # of x/255 over the full training set, for each channel
+    count: ClassVar[int | None] = None  # the number of classes in the complete data set, if known beforehand
+    mean: ClassVar[tuple[float, ...]] = ()  # mean and deviation of x/255 over the full training set, for each channel
     std: ClassVar[tuple[float, ...]] = ()
 
     classes: tuple[int, ...] | None = Field(default=None, min_length=2)
@@ -145,11 +146,12 @@ class Dataset(Component, family="data"):
         return self.mean, self.std
 
     def stamp(self) -> object:
-        """What determines the content besides the description: times and sizes of files that can change."""
+        """The times and sizes of files that can change, because the description alone does not determine their
+        content."""
         return None
 
     def collection(self, split: Split) -> Collection | None:
-        """The files that a split needs in addition to the package and the user's own files; None if it needs none."""
+        """The published files that a split needs; None if it needs only the package or the user's own files."""
         return None
 
     def available(self) -> bool:
@@ -176,13 +178,13 @@ class Dataset(Component, family="data"):
 
         Args:
             split: "train" or "test".
-            split_seed: seed for drawing two new splits from all samples of both, each with as many samples per class as
-                before. A sample of the data set's own test split gets the id -1 - id, so that ids stay different. None:
-                the data set's own splits.
+            split_seed: seed for two new splits. The samples of both splits are pooled and drawn again, with as many
+                samples per class in each split as before. A sample with id i in the data set's own test split gets the
+                id -1 - i, so that no two ids are equal. None keeps the data set's own splits.
 
         Raises:
-            ValueError: an unknown split, a class that is empty or has too few samples, a resolution above that of the
-                images, or damaged content.
+            ValueError: an unknown split, a class that is empty or has too few samples, a resolution above the size of
+                the images, or damaged content.
             FileNotFoundError: the files are not on this machine and could not be fetched; the message lists what was
                 tried.
         """
@@ -192,7 +194,7 @@ class Dataset(Component, family="data"):
         return _load(self, split, self.stamp())
 
 
-@lru_cache(maxsize=4)  # both splits of two data sets; the full CIFAR-10 takes .7 GB
+@lru_cache(maxsize=4)  # cached: both splits of two data sets; the full CIFAR-10 takes .7 GB
 def _load(dataset: Dataset, split: Split, stamp: object) -> Images:
     import torch
 
@@ -208,7 +210,7 @@ def _load(dataset: Dataset, split: Split, stamp: object) -> Images:
 
 @lru_cache(maxsize=4)
 def _load_again(dataset: Dataset, split: Split, stamp: object, split_seed: int) -> Images:
-    """A new split, drawn from the samples of both and stratified by class."""
+    """A new split, drawn from the pooled samples of both splits and stratified by class."""
     import torch
 
     first, second = (_load(dataset, name, stamp) for name in ("train", "test"))

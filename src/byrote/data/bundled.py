@@ -13,12 +13,12 @@ __all__ = ["FILE", "MEAN", "STD", "FashionMNISTSubset", "content_digest", "decod
 
 FILE = Path(__file__).parent / "fashion_mnist_subset.npz"
 CONTENT = "216f4b8ab10c846046680fdbb732c5a29d452e2467f15468497b0dc2a4afd83a"
-MEAN, STD = (0.2860,), (0.3530,)  # of the full training set
+MEAN, STD = (0.2860,), (0.3530,)  # mean and deviation of x/255 over the full training set
 _COUNTS = {"train": (1000,) * 10, "test": (1000, 1000, *(200,) * 8)}
 
 
 def content_digest(arrays: "dict[str, np.ndarray[Any, Any]]") -> str:
-    """The SHA-256 of the arrays' names, types, shapes and bytes, which does not depend on the compression."""
+    """The SHA-256 of the arrays' names, types, shapes and bytes; it does not depend on the compression of the file."""
     state = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]
@@ -37,7 +37,7 @@ def _arrays(path: Path) -> "dict[str, np.ndarray[Any, Any]]":
     except Exception as error:  # a damaged zip can raise any exception
         raise ValueError(f"{path} is damaged: {error}; install byrote again") from None
     if content_digest(arrays) != CONTENT:
-        raise ValueError(f"{path} is damaged or is another file: install byrote again")
+        raise ValueError(f"{path} is damaged or a different file: install byrote again")
     return arrays
 
 
@@ -49,7 +49,7 @@ def decode(split: Split) -> Raw:
 
 
 def suffices(split: Split, classes: tuple[int, ...] | None, counts: int | tuple[int, ...] | None) -> bool:
-    """Whether the first `counts` samples of these classes (None: all of them) are embedded."""
+    """Whether the first `counts` samples of these classes (None: all samples) are embedded."""
     if counts is None:
         return False
     chosen = tuple(range(10)) if classes is None else classes
@@ -58,10 +58,11 @@ def suffices(split: Split, classes: tuple[int, ...] | None, counts: int | tuple[
 
 
 class FashionMNISTSubset(Dataset):
-    """The part of Fashion-MNIST that is inside the package: 10,000 training and 3,600 test images of 1x28x28.
+    """The subset of Fashion-MNIST that comes with the package: 10,000 training and 3,600 test images of 1x28x28.
 
-    It holds the first 1,000 training images of each class, the first 1,000 test images of classes 0 and 1, and the
-    first 200 of the others. It has a `kind` of its own, so that a result never depends on what is installed.
+    It contains the first 1,000 training images of each class, the first 1,000 test images of classes 0 and 1, and the
+    first 200 test images of each other class. It has its own `kind`, so that a spec means the same samples whether or
+    not the full data set is installed.
 
     Example:
         >>> FashionMNISTSubset().load()

@@ -21,7 +21,7 @@ from byrote.files import write_atomic
 
 __all__ = ["CIFAR10", "CIFAR10N_FILES", "CIFAR10_FILES", "HUMAN_LABELS", "human_labels", "human_labels_file"]
 
-_LIMIT = 1 << 28  # files with more bytes are refused
+_LIMIT = 1 << 28  # bytes; larger files are refused
 _ROW = 1 + 3 * 32 * 32  # a label byte, then the image, channel by channel
 _PARTS = {
     "train": tuple(f"data_batch_{batch}.bin" for batch in range(1, 6)),
@@ -31,7 +31,7 @@ _NAMES = tuple(part.removesuffix(".bin") for parts in _PARTS.values() for part i
 
 
 def _rows(images: "np.ndarray[Any, Any]", labels: object) -> bytes:
-    """Images uint8 (n, 3, 32, 32) and their labels as rows of the published binary format."""
+    """Convert images, uint8 (n, 3, 32, 32), and their labels to rows of the published binary format."""
     try:
         column = np.asarray(labels, dtype=np.uint8)
     except (TypeError, OverflowError) as error:
@@ -62,10 +62,10 @@ def _from_python(path: Path) -> bytes:
 
 
 def _from_png(path: Path, name: str) -> bytes:
-    """A PNG file with one image per row, pixel by pixel; the labels of all batches are in one JSON list."""
+    """Read a PNG file with one image per row, pixel by pixel; the labels of all batches are in one JSON list."""
     pixels = read_png(inputs.read(path, _LIMIT, "a batch of CIFAR-10"))
     if pixels.size % (32 * 32 * 3):
-        raise ValueError(f"{path} must hold whole images of 32x32x3, one per row, got shape {pixels.shape}")
+        raise ValueError(f"{path} must contain one whole image of 32x32x3 per row, got shape {pixels.shape}")
     images = pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
     split = "test" if name == "test_batch" else "train"
     beside = path.parent / f"{split}_lables.json"  # the publisher's spelling
@@ -150,7 +150,7 @@ HUMAN_LABELS = {
     "random2": "random_label2",
     "random3": "random_label3",
 }
-"""byrote's name of each set of human labels -> its name in the published file."""
+"""The name of each set of human labels in byrote -> the set's name in the published file."""
 
 _HUMAN_PART = "CIFAR-10_human.pt"
 
@@ -164,7 +164,7 @@ def _find_human(folder: Path, part: str) -> bytes | None:
 
 
 def _member(archive: bytes, name: str) -> bytes:
-    """The content of one member of a zip archive, which may have at most 16 MiB."""
+    """The content of one member of a zip archive; the member may have at most 16 MiB."""
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened, opened.open(name) as member:
             content = member.read((1 << 24) + 1)
@@ -202,11 +202,11 @@ def _human_arrays() -> "dict[str, np.ndarray[Any, Any]]":
 
 
 def human_labels(name: str = "worst") -> "np.ndarray[Any, Any]":
-    """The labels that people gave CIFAR-10's training images (Wei et al. 2022, CIFAR-10N).
+    """The labels that people gave to CIFAR-10's training images (Wei et al. 2022, CIFAR-10N).
 
     Args:
         name: "aggre" (majority of three, 9.0% wrong), "random1", "random2", "random3" (one person each, 17.2%,
-            18.1%, 17.6%) or "worst" (a wrong label among the three, if there is one, 40.2%).
+            18.1%, 17.6%) or "worst" (one of the three labels, a wrong one if there is any; 40.2%).
 
     Returns:
         int64 (50000,): at each position, the label of the sample with that id.
@@ -220,7 +220,8 @@ def human_labels(name: str = "worst") -> "np.ndarray[Any, Any]":
 
 
 def human_labels_file(name: str = "worst") -> Path:
-    """The labels of `human_labels` as a CSV file in the cache (id, true, observed) that `noise.Recorded` reads.
+    """Write the labels of `human_labels` to a CSV file in the cache (columns id, true, observed), which
+    `noise.Recorded` reads.
 
     The file is written if it does not exist yet; see `human_labels` for names and errors.
     """

@@ -18,10 +18,10 @@ class ImageFolder(Own):
     """Images in one folder per class, `<class>/*.png`, or with the splits above them, `train/<class>/*.png`.
 
     Classes are numbered in alphabetical order, or by value if their names are whole numbers ("10" after "2"); ids
-    follow the order of the files' paths. Hidden files and files created by operating systems and notebooks are not
-    samples; the number left out is logged and returned by `notes()`. The orientation a camera stored (EXIF) is applied.
-    Images of 16 bits are divided by 65,535; integers and floats of 32 bits are taken as they are; transparency is
-    dropped. Images of different sizes need a `resolution`. Needs Pillow: pip install 'byrote[images]'.
+    number the files in the order of their paths. Hidden files and files created by operating systems and notebooks are
+    not samples; the number of files left out is logged and returned by `notes()`. The orientation that a camera stored
+    (EXIF) is applied. Images of 16 bits are divided by 65,535; integers and floats of 32 bits are not scaled;
+    transparency is dropped. Images of different sizes need a `resolution`. Needs Pillow: pip install 'byrote[images]'.
 
     Args:
         channels: 3, or 1 for gray.
@@ -41,7 +41,7 @@ class ImageFolder(Own):
 
     def stamp(self) -> object:
         listing = self._listing()
-        return inputs.stamp(listing.files), listing.notes  # so that files left out are reported again when they change
+        return inputs.stamp(listing.files), listing.notes  # so that changes among the files left out are reported again
 
     def read(self) -> Content:
         listing = self._listing()
@@ -59,7 +59,7 @@ class ImageFolder(Own):
 
 
 def _twice(files: list[Path]) -> list[str]:
-    """A sentence about files that appear more than once because of links."""
+    """A sentence about images that appear more than once because of links; empty if there are none."""
     first: dict[tuple[int, int], Path] = {}
     again: list[tuple[Path, Path]] = []
     for path in files:

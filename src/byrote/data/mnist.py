@@ -110,9 +110,9 @@ class MNIST(Dataset):
 
 
 class FashionMNIST(Dataset):
-    """Clothes in the form of MNIST: 60,000 and 10,000 images of 1x28x28 in 10 classes (Xiao et al. 2017).
+    """Clothes in the format of MNIST: 60,000 training and 10,000 test images of 1x28x28 (Xiao et al. 2017).
 
-    If the requested counts fit into the embedded subset, the samples are taken from it and nothing is fetched; the
+    If `FashionMNISTSubset` contains as many samples as requested, they are taken from there and nothing is fetched. The
     samples are the same, because both data sets take the first samples of each class.
 
     Example:

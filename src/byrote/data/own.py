@@ -1,4 +1,4 @@
-"""The base of the user's own data: checks of files and classes, a held-out split, and scaling.
+"""The base class for the user's own data: it checks files and classes, holds out a test split, and scales pixels.
 
 If a source has no test set, every fifth sample of each class, in the order of the ids, is held out as the test set.
 """
@@ -26,18 +26,19 @@ class Content(NamedTuple):
 
     train: Raw
     test: Raw
-    names: tuple[str, ...] = ()  # of the classes, if they have names
-    notes: tuple[str, ...] = ()  # what was left out or decided, one sentence for each
+    names: tuple[str, ...] = ()  # the names of the classes, if they have names
+    notes: tuple[str, ...] = ()  # one sentence for each thing that was left out or decided
 
 
 class Own(Dataset, abstract=True):
-    """Base of the user's own data; mean and deviation are taken per channel from its own training split.
+    """Base of the user's own data sets; the mean and deviation of each channel come from the data set's own training
+    split.
 
     Args:
         path: the file or folder. It is taken literally, without patterns such as `*`.
-        sha256: the required value of `content()`, as part of the description; empty: no check.
+        sha256: the value that `content()` must have, as part of the description; empty: no check.
         labels: whether the labels are "known" to be true or only "given". With "given", claims, figures and columns of
-            `store.history()` do not use true labels; they report how far predictions agree with the given labels.
+            `store.history()` do not use true labels; they report how closely predictions agree with the given labels.
     """
 
     path: str = Field(min_length=1, kw_only=True)
@@ -50,11 +51,11 @@ class Own(Dataset, abstract=True):
 
     @abstractmethod
     def files(self) -> list[Path]:
-        """Exactly the files that are read."""
+        """The files that are read, and no others."""
 
     @property
     def place(self) -> Path:
-        """Where the file or folder is on this machine."""
+        """The path of the file or folder on this machine."""
         return inputs.expanded(self.path)
 
     def stamp(self) -> object:
@@ -63,8 +64,8 @@ class Own(Dataset, abstract=True):
     def content(self) -> str:
         """Sixty-four hexadecimal digits that identify the content, wherever it is stored.
 
-        For one file it is the SHA-256 of its bytes. For several it is the SHA-256 over the path (relative to the
-        folder) and the SHA-256 of each file that is read, sorted by path; files that are left out do not count.
+        For one file this is the SHA-256 of its bytes. For several files it is the SHA-256 over the path (relative to
+        the folder) and the SHA-256 of each file that is read, sorted by path. Files that are left out do not matter.
 
         Raises:
             FileNotFoundError, ValueError: a file is not there or cannot be read.
@@ -80,7 +81,8 @@ class Own(Dataset, abstract=True):
         return inputs.content(self.place, self.files())
 
     def notes(self) -> tuple[str, ...]:
-        """One sentence for each thing that was left out or decided in reading; each is also logged as a warning."""
+        """One sentence for each thing that was left out or decided while reading; each sentence is also logged as a
+        warning."""
         return _read(self, self.stamp()).notes
 
     def class_names(self) -> tuple[str, ...]:
@@ -108,7 +110,7 @@ class Own(Dataset, abstract=True):
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         images = self.decode("train").images
         white = 255 if images.dtype == np.uint8 else 1
-        pieces = range(0, len(images), _PIECE)  # in pieces, since float64 takes eight times the memory of bytes
+        pieces = range(0, len(images), _PIECE)  # in pieces, because float64 takes eight times the memory of bytes
         count = images.size / images.shape[1]
         total = sum(images[i : i + _PIECE].astype(np.float64).sum(axis=(0, 2, 3)) for i in pieces)
         mean = np.asarray(total) / count
@@ -128,12 +130,12 @@ def _read(dataset: Own, stamp: object) -> Content:
         digest = dataset.content()
         if digest != dataset.sha256:
             where, wanted = inputs.shown(dataset.path), dataset.sha256
-            raise ValueError(f"{where} is damaged or is another file: expected sha256 {wanted}, got {digest}")
+            raise ValueError(f"{where} is damaged or a different file: expected sha256 {wanted}, got {digest}")
     before = [inputs.fingerprint(path) for path in dataset.files()]
     content = dataset.read()
     if [inputs.fingerprint(path) for path in dataset.files()] != before:
         raise ValueError(
-            f"{inputs.shown(dataset.path)} changed while it was read; try again when no program writes to it"
+            f"{inputs.shown(dataset.path)} changed while it was read; try again when no program is writing to it"
         )
     _check(dataset, content)
     for note in content.notes:
@@ -170,8 +172,8 @@ def _check_classes(present: "np.ndarray[Any, Any]", names: tuple[str, ...], wher
     if low == 1 and high == count:
         chosen = f"classes=tuple(range(1, {count + 1}))"
         raise ValueError(
-            f"{where} has no sample of class 0: labels count from 0, but these run from 1 to {count}; give {chosen}, "
-            "which numbers them from 0, or subtract 1 from the labels"
+            f"{where} has no sample of class 0: labels must start at 0, but these run from 1 to {count}; give "
+            f"{chosen}, which numbers them from 0, or subtract 1 from the labels"
         )
     if high != count - 1:
         gap = int(np.flatnonzero(present != np.arange(count))[0])
@@ -182,7 +184,7 @@ def _check_classes(present: "np.ndarray[Any, Any]", names: tuple[str, ...], wher
 
 
 def held_out(raw: Raw) -> tuple[Raw, Raw]:
-    """Training and test samples: every fifth of each class is held out."""
+    """Training and test samples, where every fifth sample of each class is held out for the test."""
     test = np.zeros(len(raw.labels), dtype=bool)
     for c in np.unique(raw.labels):
         test[np.flatnonzero(raw.labels == c)[4::5]] = True

@@ -1,4 +1,4 @@
-"""Pure functions from stored pixels to network inputs: they choose samples, average areas, and scale."""
+"""Pure functions from stored pixels to network inputs: choose samples, average areas, and scale pixels."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 def select(
     labels: "np.ndarray[Any, Any]", classes: tuple[int, ...], counts: int | tuple[int, ...] | None, name: str
 ) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-    """Ascending positions of the chosen samples, and their labels 0 .. N-1 in the order of `classes`.
+    """The ascending positions of the chosen samples, and their labels 0 .. N-1 in the order of `classes`.
 
     Args:
         labels: (n,) classes of the complete split.
@@ -45,9 +45,9 @@ def select(
 
 
 def area_weights(source: int, target: int) -> "np.ndarray[Any, Any]":
-    """The (target, source) matrix that averages `source` cells into `target` equal cells, weighted by overlap.
+    """The (target, source) matrix of weights that averages `source` cells to `target` equal cells, weighted by overlap.
 
-    Row i holds the share of output cell [i s/t, (i+1) s/t) that each source cell covers; rows sum to 1.
+    Entry (i, j) is the share of output cell [i s/t, (i+1) s/t) that source cell j covers; rows sum to 1.
 
     Example:
         >>> area_weights(3, 2).round(3)

@@ -18,10 +18,10 @@ _LIMIT = 1 << 29  # the file of the training set has 225 MB
 
 
 def decode_split(content: bytes) -> Raw:
-    """Images, labels and ids from the bytes of a split's file, where label 10 means the digit 0.
+    """The images, labels and ids in the bytes of a split's file, in which label 10 means the digit 0.
 
     Raises:
-        ValueError: not a MATLAB file of images and labels, or labels beyond 1..10.
+        ValueError: not a MATLAB file of images and labels, or labels outside 1..10.
     """
     images, labels = read_mat(content)
     if labels.dtype.kind not in "uif" or not np.isin(labels, np.arange(1, 11)).all():

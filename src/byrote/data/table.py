@@ -20,12 +20,12 @@ __all__ = ["Table"]
 class Table(Own):
     """A CSV or Parquet table with one row per sample, one label column, and columns of features or of image paths.
 
-    A CSV file has a header. Columns of texts, columns without any value, and columns that number the rows (such as the
+    A CSV file has a header. Columns of text, columns without any value, and columns that number the rows (such as the
     index that pandas writes) are not features; they are left out, logged, and returned by `notes()`. A column in which
     only some cells are numbers is refused.
 
     Args:
-        label_column: the column with the label, integers or texts (numbered alphabetically).
+        label_column: the column with the labels: integers, or strings that are numbered alphabetically.
         features: the columns to use, in order; empty takes all columns of numbers or of true and false (1 and 0).
         shape: (C, H, W) of a row's features; None takes dx1x1, and each feature is scaled separately.
         split_column: a column of "train" and "test" (rows with "val" are left out, or are the test split if no row has
@@ -133,7 +133,7 @@ class Table(Own):
             texts = [n for n in table.types if n not in other and _names_images(table.cells(n))]
             lists = [n for n, kind in table.types.items() if n not in other and kind.endswith("]")]
             hint = f"; column {texts[0]!r} names images: set image_column={texts[0]!r}" if texts else ""
-            hint = hint or (f"; column {lists[0]!r} holds lists: write a column for each number" if lists else "")
+            hint = hint or (f"; column {lists[0]!r} contains lists: write a column for each number" if lists else "")
             raise ValueError(f"{inputs.shown(self.path)}: feature columns must be numbers, got none{hint}")
         shape = self.shape or (len(names), 1, 1)
         if np.prod(shape) != len(names) or min(shape) < 1:
@@ -143,7 +143,7 @@ class Table(Own):
         return values.reshape(-1, *shape), notes
 
     def _splits(self, cells: list[Any]) -> tuple["np.ndarray[Any, Any]", list[str]]:
-        """The split of each row ("" for a row that is left out), and one sentence for each decision."""
+        """The split of each row ("" for a row that is left out), and one sentence for each choice that was made."""
         where = self._where(self.split_column)
         splits = [split_named(str(cell)) if cell is not None else None for cell in cells]
         unknown = [row for row, split in enumerate(splits) if split is None]

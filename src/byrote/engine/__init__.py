@@ -1,7 +1,7 @@
 """The engine: S plain modules of the same shape are trained as one module.
 
-`stack` takes plain modules and decides by their structure how to compute them; `ways.WAYS` lists these ways with their
-files. Network architectures do not depend on the engine.
+`stack` takes plain modules and chooses from their structure how to compute them; `ways.WAYS` lists the possible ways
+and the files that implement them. Network architectures do not depend on the engine.
 """
 
 from byrote.engine.ensemble import Ensemble

@@ -1,8 +1,8 @@
 """Slices of stacked tensors at aligned addresses, so that a run's bits do not depend on the other runs.
 
 On AMD processors the bits of MKL's products depend on the addresses of operands and result. A run's slice of a stacked
-tensor may start at any address. If it is not aligned, the slice is copied before it enters a product, and so is its
-gradient.
+tensor may start at any address. A slice that is not aligned is copied before it enters a product, and its gradient is
+copied as well.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def aligned(x: Tensor) -> Tensor:
 
 
 def slices(value: Tensor) -> Sequence[Tensor]:
-    """The S slices; for S = 1 a view whose gradient needs no copy."""
+    """The S slices; for S = 1 this is a view, so that no gradient is copied."""
     return [value.squeeze(0)] if len(value) == 1 else value.unbind(0)
 
 
@@ -35,8 +35,7 @@ def batches(x: Tensor) -> Sequence[Tensor]:
 
 
 def matrices(value: Tensor) -> Sequence[Tensor]:
-    """The S slices; if they have a single row or column, they are aligned, because then products depend on the
-    address."""
+    """The S slices, aligned if they have a single row or column, because products of these depend on the address."""
     if value.dim() == 3 and 1 in value.shape[1:]:
         return batches(value)
     return slices(value)
@@ -47,13 +46,13 @@ def joined(outputs: Sequence[Tensor]) -> Tensor:
     first = outputs[0]
     if len(outputs) == 1:
         return first.unsqueeze(0)
-    if first.is_cpu and first.numel() * first.element_size() % ALIGNED:  # their gradients will be slices
+    if first.is_cpu and first.numel() * first.element_size() % ALIGNED:  # the outputs' gradients will be slices
         outputs = [_Aligned.apply(output) for output in outputs]  # type: ignore[no-untyped-call]
     return torch.stack(list(outputs))
 
 
 class _Aligned(torch.autograd.Function):
-    """Copies to an aligned address; the gradient is aligned, too."""
+    """Copies to an aligned address, in the forward pass and for the gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

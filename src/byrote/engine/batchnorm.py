@@ -2,8 +2,8 @@
 
 BN(x) = gamma (x - mean) / sqrt(var + eps) + beta with each column's mean and biased variance in the batch (Ioffe &
 Szegedy 2015); running statistics move by `momentum` towards the batch's mean and unbiased variance. Statistics, gamma
-and beta are float32 whatever the type of x. The compiled kernels read x three times in the forward and twice in the
-backward pass; without them, torch's operators compute in the same types.
+and beta are float32 whatever the type of x. The compiled kernels read x three times in the forward pass and twice in
+the backward pass. Without them, torch's operators compute in the same types.
 """
 
 import math
@@ -39,10 +39,9 @@ class Norm(nn.Module):
     """A replacement for a plain BatchNorm layer, with the same state names, that computes in mixed types.
 
     Args:
-        plain: the standard layer that it replaces; its momentum and eps are copied, and its states are set by the
-            caller.
+        plain: the standard layer to replace; its momentum and eps are copied, and the caller sets the states.
         compiled: use the compiled kernels if they exist.
-        widen: pass a float32 copy of x to torch's operator, because under `vmap` it does not accept mixed types.
+        widen: pass a float32 copy of x to torch's operator, which does not accept mixed types under `vmap`.
     """
 
     running_mean: Tensor
@@ -84,7 +83,8 @@ class Norm(nn.Module):
         return out
 
     def _fits(self, x: Tensor, residual: Tensor | None) -> bool:
-        """Whether the kernels can take these tensors; the kernels receive addresses and check nothing."""
+        """Whether the kernels accept these tensors; this must be checked here, because kernels receive only
+        addresses."""
         if x.device.type != "cpu" or x.dtype not in (torch.bfloat16, torch.float32) or x.dim() not in (2, 4):
             return False
         if residual is not None and (residual.dtype != x.dtype or residual.shape != x.shape or not residual.is_cpu):
@@ -94,7 +94,7 @@ class Norm(nn.Module):
         return usable and all(v.shape == x.shape[1:2] for v in states)
 
     def _evaluated(self, x: Tensor, residual: Tensor | None, rectify: bool, library: Kernels) -> Tensor:
-        """Normalize by the running statistics, without gradients."""
+        """Normalize with the running statistics, without gradients."""
         x, residual = _rows_first(x), None if residual is None else _rows_first(residual)
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - scale * self.running_mean
@@ -115,7 +115,7 @@ def replace_norms(module: nn.Module, compiled: bool, widen: bool = False) -> nn.
 
 
 def _rows_first(x: Tensor) -> Tensor:
-    """x (B, C) or (B, C, H, W) with the columns C adjacent in memory."""
+    """x, of shape (B, C) or (B, C, H, W), as rows in which the columns C are adjacent in memory."""
     return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()
 
 
@@ -158,8 +158,8 @@ class _Norm(torch.autograd.Function):
         arguments.mean, arguments.inverse, arguments.eps = address(mean), address(inverse), eps
         arguments.momentum = momentum
         _kernels_for(x, library).forward(arguments)
-        # without a rectifier the backward pass does not read the output, which may be changed in place; x, which is
-        # above the floor of -infinity, takes its place
+        # Without a rectifier, the output is not saved, because later code may change it in place. The backward pass
+        # then compares x with the floor, -infinity, so that every gradient passes.
         ctx.save_for_backward(x, out if rectify else x, weight, mean, inverse)
         ctx.rectify, ctx.library, ctx.has_residual = rectify, library, residual is not None
         return out

@@ -5,9 +5,9 @@ per step, and the activations between layers are bfloat16. Normalization compute
 The last product before the features is summed and kept in float32, so that the geometry of collapsed features is not
 dominated by rounding.
 
-On a processor without bfloat16 units a bfloat16 product takes at least twice as long as a float32 product. There the
-rounded operands are multiplied in float32 and the result is rounded, which gives an equivalent result at about the cost
-of float32.
+On a processor without bfloat16 units a bfloat16 product takes at least twice as long as a float32 product. On such a
+processor the rounded operands are multiplied in float32 and the result is rounded, which is equivalent and costs about
+as much as float32.
 """
 
 import functools
@@ -39,7 +39,7 @@ def has_units() -> bool:
 
 
 def units_in(cpuinfo: str) -> str:
-    """The units that multiply bfloat16 faster than float32, from a processor's description; "" for none.
+    """The units that multiply bfloat16 faster than float32, found in a processor's description; "" if there are none.
 
     "matrix" means AMX and Armv8.6 BF16, which multiply whole blocks; "pairs" means AMD's AVX-512 BF16, on vector units.
     Intel's AVX-512 BF16 without AMX, as on a virtual machine that hides AMX, reached half the float32 rate (83 against
@@ -57,7 +57,7 @@ def units_in(cpuinfo: str) -> str:
 def reduce(module: nn.Module, compiled: bool, batched: bool) -> nn.Module:
     """Replace, in place, the layers that compute differently in bfloat16; returns the module.
 
-    A layer keeps its class and its fields, which a user's module may inspect, but gets another forward method.
+    A layer keeps its class and its fields, which a user's module may inspect, but gets a different forward method.
     """
     replace_norms(module, compiled, widen=batched)
     for part in module.modules():
@@ -103,7 +103,7 @@ _ROUNDED: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
 
 
 def reduced_names(module: nn.Module) -> frozenset[str]:
-    """The states that enter products, and are therefore cast to bfloat16."""
+    """The names of the states that enter products and are therefore cast to bfloat16."""
     names = set()
     for path, part in module.named_modules():
         if isinstance(part, _PRODUCTS):

@@ -1,4 +1,4 @@
-"""A plain module that computes with external tensors: in each pass, with the slices of the stacked states of run s."""
+"""A plain module that computes with external tensors, namely the slices of the stacked states for one run."""
 
 import copy
 
@@ -11,16 +11,16 @@ from byrote.engine.fusion import fused, fused_graph
 
 __all__ = ["Bound"]
 
-_Slot = tuple[dict[str, Tensor | None], str, Tensor]  # dictionary of a state, name there, value between passes
+_Slot = tuple[dict[str, Tensor | None], str, Tensor]  # dictionary of a state, its name there, its value between passes
 
 
 class Bound:
-    """The module of a single run, without values of its own.
+    """The module of a single run, without tensors of its own.
 
     Args:
         module: the module to copy; the original is not changed.
         precision, compiled, fuse: as for `RunByRun`.
-        batched: states and inputs are of all runs at once, under `torch.func.vmap`.
+        batched: whether states and inputs contain all runs at once, under `torch.func.vmap`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Bound:
         slots = _slots(self.module)
         try:
             for name, (table, leaf, _) in slots.items():
-                # by reference: gradients and in-place updates reach the slice
+                # not copied, so gradients and in-place updates reach the slice
                 value = states[aliases[name]]
                 table[leaf] = narrow(value, not self._batched) if name in self._narrowed else value
             if self.precision == "bf16":
@@ -61,7 +61,7 @@ class Bound:
 
 
 def _slots(module: nn.Module) -> dict[str, _Slot]:
-    """Where each state of `module` is stored."""
+    """The place where each state of `module` is stored."""
     slots = {}
     for path, part in module.named_modules():
         for table in (part._parameters, part._buffers):

@@ -7,18 +7,18 @@ import torch
 
 __all__ = ["CompiledFunction"]
 
-_SHAPES = 64  # most variants of a compiled function in one process; by default torch stops compiling after eight
+_SHAPES = 64  # the most variants of a compiled function in a process; torch's default is eight
 
 
 class CompiledFunction:
     """A function compiled as one graph. If the compiler refuses it, the plain function runs from then on.
 
-    This applies only to errors of the compiler before anything has run, because half a pass must not be repeated. A
-    lack of memory is not a failure of the compiler.
+    This applies only to errors of the compiler before anything has run, because half a pass must not be repeated.
+    Running out of memory is not a failure of the compiler.
 
     Args:
         function: a function of tensors.
-        refused: called once with the reason why it cannot be compiled.
+        refused: called once if the function cannot be compiled, with the reason.
         options: passed to `torch.compile`.
     """
 
@@ -34,7 +34,7 @@ class CompiledFunction:
 
     @property
     def works(self) -> bool:
-        """Whether the compiler has not refused the function so far."""
+        """False once the compiler has refused the function."""
         return self._run is not self._function
 
     def __call__(self, *tensors: Any) -> Any:

@@ -1,6 +1,6 @@
 """S modules of the same shape as one module, in which every parameter and buffer has a leading axis of runs.
 
-An `Ensemble` holds the stacked states under the same names as in a single module; a separate `Computation` defines how
+An `Ensemble` has the stacked states under the same names as in a single module; a separate `Computation` defines how
 the runs are computed: one after another (`run_by_run`), all at once (`run_by_run`, `dense.batched`), or as a chain of
 dense blocks in compiled kernels (`dense.chain`).
 """
@@ -19,12 +19,12 @@ __all__ = ["Computation", "Ensemble"]
 
 
 class Computation(Protocol):
-    """Base of the ways to compute the runs of an ensemble.
+    """The base class of the ways to compute the runs of an ensemble.
 
     Attributes:
         precision: "fp32", or "bf16" for products and convolutions in bfloat16 (see `bfloat16`).
         batched: all runs are computed at once; then the bits of a run may depend on the other runs.
-        batched_step: the step that updates all runs at once and keeps narrowed weights; None if there is no such step.
+        batched_step: the step that updates all runs at once and keeps bfloat16 copies of weights, if there is one.
     """
 
     @property
@@ -41,7 +41,7 @@ class Computation(Protocol):
         ...
 
     def way(self, ensemble: Ensemble) -> str:
-        """The name of the row in `ways.WAYS` that describes a step of training."""
+        """The name of the row in `ways.WAYS` that applies to training."""
         ...
 
     def uses_kernels(self) -> bool:
@@ -49,7 +49,7 @@ class Computation(Protocol):
         ...
 
     def steps_backward(self) -> bool:
-        """Whether the backward pass can take the optimizer's step, which is impossible with torch's operators."""
+        """Whether the backward pass can take the optimizer's step; with torch's operators it cannot."""
         ...
 
     def compile_with(self, **options: Any) -> None:
@@ -90,13 +90,14 @@ class Ensemble(nn.Module):
         """Every run's output on its batch.
 
         Args:
-            x: one batch shared by all runs, or the runs' batches; with `index`, the samples from which it selects.
+            x: one batch shared by all runs, or the runs' batches; with an `index`, the samples from which the index
+                selects.
             index: (S, B), each run's batch as rows of a shared x.
         """
         return self.computation.forward(self, x, index)
 
     def way(self) -> str:
-        """The name of the row in `ways.WAYS` that describes a step of training on the current device of the states."""
+        """The name of the row in `ways.WAYS` that applies to training on the device where the states are now."""
         return self.computation.way(self)
 
     def is_shared(self, x: Tensor) -> bool:
@@ -106,8 +107,8 @@ class Ensemble(nn.Module):
         if x.dim() == self.rank + 1 and len(x) == self.runs:
             return False
         raise ValueError(
-            f"a stack of {self.runs} runs needs an input of {self.rank} axes shared by all, or of {self.rank + 1} "
-            f"axes with {self.runs} runs first, got {tuple(x.shape)}"
+            f"expected an input of {self.rank} axes that all {self.runs} runs share, or of {self.rank + 1} "
+            f"axes with the runs first, got {tuple(x.shape)}"
         )
 
     def states(self) -> Iterator[tuple[str, Tensor]]:
@@ -116,7 +117,7 @@ class Ensemble(nn.Module):
         yield from self.named_buffers()
 
     def layer(self, name: str) -> nn.Module:
-        """The module that holds the states of the layer `name`."""
+        """The module with the states of the layer `name`."""
         return self.get_submodule(name)
 
     def __getstate__(self) -> dict[str, object]:
@@ -130,12 +131,12 @@ def _check_alike(joined: Sequence[dict[str, Any]]) -> None:
             name = next(n for n in [*shapes[0], *other] if shapes[0].get(n) != other.get(n))
             raise ValueError(
                 f"the modules of a stack must have the same states, got {name!r} of shape {shapes[0].get(name)} in the "
-                f"first and {other.get(name)} in number {s + 1}: build them from one spec"
+                f"first and {other.get(name)} in module number {s + 1}: build them from one spec"
             )
 
 
 def _owner(root: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module below `root` that holds the state `name` (created if it is missing), and the last part of the name."""
+    """The submodule of `root` with the state `name` (created if it is missing), and the last part of the name."""
     *path, leaf = name.split(".")
     for step in path:
         if step not in root._modules:

@@ -1,8 +1,9 @@
 """Find normalization, addition and rectifier in sequence in any module, and fuse them: y = max(0, BN(x) + r).
 
 A plain module computes `relu(norm(x) + shortcut)` and does not depend on kernels. Its forward pass is recorded
-(`torch.fx`), tracing only into parts that contain a normalization layer. A normalization whose only user is a
-rectifier, or an addition whose only user is a rectifier, becomes one call of its replacement (`batchnorm.Norm`).
+(`torch.fx`), tracing only into parts that contain a normalization layer. If the output of a normalization is used only
+by a rectifier, or only by an addition whose output is used only by a rectifier, all of them become one call of the
+normalization's replacement (`batchnorm.Norm`).
 """
 
 import operator
@@ -21,16 +22,17 @@ _ADD = (operator.add, torch.add)
 
 
 def fused_graph(module: nn.Module) -> fx.Graph | None:
-    """The forward pass of `module` with such calls fused; None if there are none, or if it cannot be recorded.
+    """The recorded forward pass of `module` with these calls fused; None if there is nothing to fuse or recording
+    fails.
 
-    It is recorded in training and in evaluation mode, and used only if both graphs are equal and nothing is changed in
-    place. Python code may branch, and then only one of the branches is recorded.
+    The pass is recorded in training and in evaluation mode. The graph is used only if both are equal and nothing is
+    changed in place, because a graph contains only one branch of Python code.
     """
     if not any(is_standard(part) for part in module.modules()):
         return None
     try:
         graph, in_evaluation = (_recorded(module, training) for training in (True, False))
-    except Exception:  # a module may do anything with the recorded value, which is not a tensor
+    except Exception:  # a recorded value is not a tensor, so a module's code may fail in any way
         return None
     if str(graph) != str(in_evaluation) or any(_changes(node, module) for node in graph.nodes):
         return None
@@ -46,8 +48,8 @@ def fused(module: nn.Module, graph: fx.Graph) -> nn.Module:
 
 
 class _Tensor(fx.Proxy):
-    """A recorded value that refuses `h += x`; `torch.fx` would record `h = h + x`, which is wrong if h has other
-    users."""
+    """A recorded value that refuses `h += x`, because `torch.fx` would record `h = h + x`, which is wrong if h is used
+    elsewhere."""
 
     def __setitem__(self, *changed: object) -> None:
         raise TypeError("a change in place cannot be recorded")
@@ -56,7 +58,7 @@ class _Tensor(fx.Proxy):
 
 
 class _Recorder(fx.Tracer):
-    """Traces into parts that contain a normalization layer, and treats all others as single calls."""
+    """Traces into modules that contain a normalization layer, and treats every other module as a single call."""
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Tensor(node, self)
@@ -86,7 +88,7 @@ def _join(node: fx.Node, module: nn.Module, graph: fx.Graph) -> int:
     if not isinstance(norm, fx.Node) or not _is_norm(norm, module) or not isinstance(residual, fx.Node | None):
         return 0
     calls.append(norm)
-    if any(len(call.users) > 1 for call in calls[1:]):  # the intermediate value has another user
+    if any(len(call.users) > 1 for call in calls[1:]):  # the intermediate value is used elsewhere
         return 0
     with graph.inserting_before(node):
         joined = graph.call_module(str(norm.target), (norm.args[0], residual), {"rectify": True})

@@ -1,4 +1,5 @@
-"""Gradient descent with momentum as a setting of a network, which is updated inside the backward pass or all at once.
+"""Gradient descent with momentum that a network applies itself: inside the backward pass, or to all runs at once after
+it.
 
 Inside the backward pass, weights and momenta are read and written once, while the block of the gradient that belongs to
 them is in the innermost cache. A separate optimizer writes all gradients to memory first and reads them back, which is
@@ -26,7 +27,7 @@ class Descent:
     """m <- momentum m + (g + decay theta); theta <- theta - rate m, for every run with its own rate and decay.
 
     Args:
-        memory: the momenta m by the name of their stacked parameter, each (S, ...) in float32, which are changed in
+        memory: the momenta m, each (S, ...) in float32, by the name of the stacked parameter. They are changed in
             place.
         momentum: in [0, 1), shared by all runs.
         decays: weight decay of each run.
@@ -43,7 +44,7 @@ class Descent:
     batched_step: "BatchedStep | None" = None
 
     def zero_grad(self) -> None:
-        """Drop the gradients in narrowed copies; the caller drops the gradients of the parameters."""
+        """Drop the gradients in the bfloat16 copies; the caller drops the gradients of the parameters."""
         if self.batched_step is not None:
             self.batched_step.zero_grad()
 
@@ -70,11 +71,11 @@ class Descent:
 
 
 class BatchedStep:
-    """The step of all runs at once with torch's operators, and the narrowed weights that products read.
+    """The step of all runs at once with torch's operators, and the bfloat16 copies of weights that products read.
 
-    A narrowed copy is a leaf of autograd, so its gradient stays bfloat16, and is summed in bfloat16 if several passes
-    precede a step. The step reads this gradient, the momentum and the float32 weight, and writes momentum, weight and
-    copy.
+    A copy is a leaf of autograd, so its gradient stays bfloat16; if several passes precede a step, their gradients are
+    summed in bfloat16. The step reads this gradient, the momentum and the float32 weight, and writes momentum, weight
+    and copy.
     """
 
     def __init__(self) -> None:
@@ -97,10 +98,10 @@ class BatchedStep:
         self._step = _step
 
     def narrowed(self, weights: Sequence[Tensor]) -> list[Tensor]:
-        """Up-to-date copies of these weights in bfloat16; copies of any other weights are dropped.
+        """Up-to-date bfloat16 copies of these weights; copies of any other weights are dropped.
 
-        A weight whose address or version has changed is narrowed again. torch's fused optimizers and changes through
-        `.data` do not raise the version; after them, call `forget`.
+        A weight is copied again if its address or version has changed. torch's fused optimizers and changes through
+        `.data` do not raise the version; call `forget` after them.
         """
         self._copies = {weight: self._copies.get(weight) or _Copy() for weight in weights}
         return [copy.of(weight) for weight, copy in self._copies.items()]
@@ -110,7 +111,7 @@ class BatchedStep:
         self._copies = {}
 
     def forget(self) -> None:
-        """Discard all copies and their gradients, so that every weight is narrowed again."""
+        """Discard all copies and their gradients, so that every weight is copied again."""
         for copy in self._copies.values():
             copy.source = None
         self.zero_grad()
@@ -146,7 +147,8 @@ class BatchedStep:
         return sum(gradients[1:], gradients[0]) if gradients else None
 
     def _of_runs(self, descent: Descent, device: torch.device) -> tuple[Tensor, ...]:
-        """Rates and decays, each (S,), on the device; made again when they change, without waiting for the device."""
+        """Rates and decays, each (S,), on the device; made again when the values change, without waiting for the
+        device."""
         current = (device, *descent.rates, *descent.decays)
         if current != self._settings_of:
             table = torch.tensor([descent.rates, descent.decays], dtype=torch.float32)
@@ -156,7 +158,7 @@ class BatchedStep:
 
 
 class _Copy:
-    """A weight in bfloat16, and the weight that it was narrowed from."""
+    """A bfloat16 copy of a weight, and the weight itself."""
 
     def __init__(self) -> None:
         self.narrow = nn.Parameter(torch.empty(0, dtype=torch.bfloat16))
@@ -164,7 +166,7 @@ class _Copy:
         self.version = 0
 
     def of(self, weight: Tensor) -> Tensor:
-        """The copy, which is made again unless it is up to date."""
+        """The copy of `weight`, which is made again unless it is up to date."""
         if (self.narrow.device, self.narrow.shape) != (weight.device, weight.shape):
             with torch.inference_mode(False):
                 self.narrow, self.source = nn.Parameter(torch.empty_like(weight, dtype=torch.bfloat16)), None
@@ -175,7 +177,7 @@ class _Copy:
         return self.narrow.requires_grad_(weight.requires_grad)
 
     def note(self, weight: Tensor) -> None:
-        """Record the weight, and its version, of which this is a copy."""
+        """Record the weight that was copied, and its version."""
         self.source, self.version = weight.detach(), weight._version
 
 

@@ -1,4 +1,5 @@
-"""The arithmetic of a stacked network. It is part of a run's record, because the ways to compute round differently."""
+"""The arithmetic of a stacked network. It is part of a run's record, because different ways to compute a network round
+differently."""
 
 from byrote.engine.kernels.library import kernels
 from byrote.engine.stacked import StackedNetwork
@@ -7,12 +8,13 @@ __all__ = ["numerics"]
 
 
 def numerics(network: StackedNetwork) -> dict[str, bool | str]:
-    """Which code other than torch's operators computes the network on its current device.
+    """The code, apart from torch's operators, that computes the network on its current device.
 
     Returns:
-        compiled: whether it may use kernels compiled on this machine, as a dense chain and any network in bfloat16 may
-        on a CPU without `compiled=False`; kernels: whether such kernels exist; tiles, vectors, pairs: whether training
-        uses tile units (AMX), vector units (AVX-512), or vector units with bfloat16 in pairs (AVX-512 BF16);
+        compiled: whether the network may use kernels compiled on this machine (on a CPU, dense chains and all networks
+        in bfloat16 may, unless they were stacked with `compiled=False`); kernels: whether such kernels exist; tiles,
+        vectors, pairs: whether training uses tile units (AMX), vector units (AVX-512), or vector units with bfloat16 in
+        pairs (AVX-512 BF16);
         library: the first digits of the SHA-256 of the kernels, empty without kernels.
 
     >>> from torch import nn

@@ -1,11 +1,11 @@
 """The optimizer of stacked runs: every run has its own learning rate and weight decay.
 
 torch's fused optimizers work tensor by tensor. A stacked parameter (S, ...) is therefore passed as S views, one per
-run, with one parameter group per run. The views start at the same position in their run for every S, so a run's bits do
-not depend on its cohort.
+run, with one parameter group per run. Each view covers the same values of its run for every S, so a run's bits do not
+depend on its cohort.
 
-Plain momentum without clipping can be computed by the network itself: inside the backward pass if it has kernels for
-that, else for all runs at once (`StackedNetwork.descend`). `state_of` returns the momenta in all cases.
+Plain momentum without clipping can be computed by the network itself: inside the backward pass if there are kernels for
+this, otherwise for all runs at once (`StackedNetwork.descend`). `state_of` returns the momenta in all cases.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -24,8 +24,7 @@ class EnsembleOptimizer:
 
     Args:
         network: the network whose parameters, each (S, ...), are updated.
-        make: a function that makes one of torch's optimizers from parameter groups with `lr` and `weight_decay`, one
-            per run.
+        make: a function that makes a torch optimizer from parameter groups, one per run, with `lr` and `weight_decay`.
         rates, decays: learning rate and weight decay of each run.
         clips: largest norm of each run's gradient; 0: no limit.
     """
@@ -50,8 +49,8 @@ class EnsembleOptimizer:
         self._descent = self._inside(network, list(rates), list(decays))
 
     def _inside(self, network: StackedNetwork, rates: list[float], decays: list[float]) -> Descent | None:
-        """The descent that the network computes itself, if optimizer and network allow it."""
-        network.end_descent()  # drops the descent of an earlier optimizer, and its copies
+        """The descent that the network computes itself, if the optimizer and the network allow this."""
+        network.end_descent()  # drops the descent of an earlier optimizer, and the weight copies
         momentum = _plain_momentum(self._optimizer)
         if momentum is None or any(self._clips):
             return None
@@ -99,8 +98,8 @@ class EnsembleOptimizer:
         ]
 
     def fits(self, s: int, state: object, names: Collection[str]) -> bool:
-        """Whether `restore` accepts a state for run s: exactly these names for each parameter, in its shape and
-        type."""
+        """Whether `restore` accepts a state for run s: for each parameter exactly these names, with the parameter's
+        shape and type."""
         if not isinstance(state, list) or len(state) != len(self._views[s]):
             return False
         for view, remembered in zip(self._views[s], state, strict=True):
@@ -116,7 +115,7 @@ class EnsembleOptimizer:
         return True
 
     def restore(self, s: int, state: Sequence[Mapping[str, Tensor]]) -> None:
-        """Restore the result of `state_of`."""
+        """Restore a state that `state_of` returned."""
         for view, remembered in zip(self._views[s], state, strict=True):
             own = self._optimizer.state[view]
             for name, value in remembered.items():

@@ -1,8 +1,8 @@
-"""Any module's runs: one after another through the plain module, or all in one `torch.func.vmap` call.
+"""Compute the runs of any module: one after another through the plain module, or all in one `torch.func.vmap` call.
 
 In this engine, a run's numbers must not depend on the other runs of the stack. On a CPU each pass therefore goes
-through the plain module itself, with its tensors replaced by slice s. These are the same kernels on the same operands
-as for a run alone, so the bits are equal, and run s's activations stay in cache. `torch.func.vmap` turns the same
+through the plain module itself, with its tensors replaced by slice s. The kernels and operands are those of a run that
+is trained alone, so the bits are equal, and the activations of a run stay in cache. `torch.func.vmap` turns the same
 module into batched products and grouped convolutions.
 """
 
@@ -31,8 +31,8 @@ class RunByRun:
         precision: "fp32", or "bf16" for products and convolutions in bfloat16 (see `bfloat16`).
         compiled: use the compiled kernels if they exist.
         fuse: use these kernels for normalization in "fp32" as well, together with the rectifier after it, and store the
-            channels of images next to each other. This is only for modules whose layers are known, because a user's
-            module may depend on the layout or on the layers themselves.
+            channels of images next to each other. Use it only for modules with known layers, because a user's module
+            may depend on the layout or on the layers themselves.
     """
 
     batched = False
@@ -59,8 +59,7 @@ class RunByRun:
         return joined(outputs)
 
     def _linear_forward(self, ensemble: Ensemble, inputs: Sequence[Tensor]) -> Tensor:
-        """The single operation of a linear layer, without binding its states, because heads are called at every
-        step."""
+        """The output of a linear layer, computed without binding its states, because heads are called at every step."""
         bias = ensemble._parameters.get("bias")
         biases = [None] * ensemble.runs if bias is None else slices(bias)
         weights = matrices(ensemble.get_parameter("weight"))
@@ -129,5 +128,5 @@ class Vmapped:
 
 
 def gathered(x: Tensor, index: Tensor | None) -> Tensor:
-    """The rows (S, B, ...) of x that `index` (S, B) selects; x itself without an index."""
+    """The rows (S, B, ...) of x that `index` (S, B) selects; without an index, x itself."""
     return x if index is None else x.index_select(0, index.reshape(-1)).unflatten(0, index.shape)

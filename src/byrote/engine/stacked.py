@@ -31,7 +31,8 @@ def stack(
     """Stack S modules as one module, in which every parameter and buffer has a leading axis of runs.
 
     Only their structure determines how they are computed: a feature map of Flatten and Linear-BatchNorm1d-ReLU blocks
-    is computed by kernels for dense chains, and any other feature map through the plain module (`ways.WAYS`).
+    is computed by kernels for dense chains, and any other feature map is computed through the plain module
+    (`ways.WAYS`).
 
     Args:
         modules: one per run, all of the same class and shape, each with parts `features` and `head` and the forward
@@ -48,13 +49,13 @@ def stack(
             does not work for modules whose Python code branches on values.
         fuse: asserts that the modules consist of `torch.nn` layers and depend neither on the layout of images nor on
             the classes of their layers. Then a normalization, an addition and a rectifier in sequence become one
-            kernel, in "fp32" as well, where channels are then adjacent in memory. A dense chain does not change.
+            kernel, also in "fp32", and the channels of images become adjacent in memory. A dense chain does not change.
 
     Returns:
         A `StackedNetwork`: x (S, B, *input_shape) or one shared (B, *input_shape) -> logits (S, B, N).
 
     Raises:
-        ValueError: no modules, modules without those parts, or modules with different states.
+        ValueError: no modules, modules without `features` or `head`, or modules with different states.
 
     >>> def plain():
     ...     module = nn.Module()
@@ -86,8 +87,8 @@ def _parts(modules: Sequence[nn.Module]) -> tuple[list[nn.Module], list[nn.Modul
         parts = [getattr(module, name, None) for name in ("features", "head")]
         if not all(isinstance(part, nn.Module) for part in parts):
             raise ValueError(
-                f"a stack needs modules with parts called 'features' and 'head', but number {s + 1}, a "
-                f"{type(module).__name__}, lacks one: put its feature map and its last layer under these names"
+                f"a stack needs modules with parts called 'features' and 'head', but module number {s + 1}, a "
+                f"{type(module).__name__}, lacks one of them: put its feature map and its last layer under these names"
             )
         features.append(module.get_submodule("features"))
         heads.append(module.get_submodule("head"))
@@ -98,15 +99,15 @@ def _parts(modules: Sequence[nn.Module]) -> tuple[list[nn.Module], list[nn.Modul
 
 
 def prefers_batched(module: nn.Module, device: torch.device) -> bool:
-    """Whether layers are faster as batched operations for all runs, as for dense feature maps on an accelerator.
+    """Whether one batched operation per layer for all runs is faster. It is for dense feature maps on an accelerator.
 
-    On a CPU it is faster to compute one run after another, and then the bits are those of a run alone. Convolutional
-    networks are computed one run after another on every device, because together they would need slow grouped
-    convolutions.
+    On a CPU it is faster to compute one run after another, and each run has the same bits as if it were trained alone.
+    Convolutional networks are computed one run after another on every device, because together they would need slow
+    grouped convolutions.
 
     Args:
         module: one of the modules to be stacked.
-        device: the device on which they will be trained.
+        device: the device on which the modules will be trained.
     """
     return device.type != "cpu" and is_dense(getattr(module, "features", module))
 
@@ -122,7 +123,7 @@ class StackedNetwork(nn.Module):
     Args:
         modules: the plain modules, one per run.
         input_shape: the shape of one input.
-        features, head: their parts, stacked.
+        features, head: the stacked parts of the modules.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class StackedNetwork(nn.Module):
         self.input_shape = input_shape
         self.features = features
         self.head = head
-        self._module = (copy.deepcopy(modules[0]).to("meta"),)  # hidden from registration
+        self._module = (copy.deepcopy(modules[0]).to("meta"),)  # in a tuple, so that torch does not register it
         self.train(modules[0].training)
 
     def forward(self, x: Tensor) -> Tensor:  # -> (S, B, N)
@@ -145,15 +146,15 @@ class StackedNetwork(nn.Module):
         self.features.computation.compile_with(**options)
 
     def descend(self, descent: Descent) -> bool:
-        """Take the step of `descent` from now on: inside the backward pass with kernels, else for all runs at once.
+        """Apply `descent` from now on: inside the backward pass if there are kernels, otherwise to all runs at once.
 
         A parameter that is updated in the backward pass has the gradient None afterwards, and a graph allows only one
         backward pass; `descent.finish` updates the other parameters. On an accelerator, and if all runs are computed at
-        once, `descent.finish` updates all parameters. In "bf16", products then read narrowed copies of the weights, and
-        the gradients of these weights are stored in the copies as well.
+        once, `descent.finish` updates all parameters. In "bf16", products then read bfloat16 copies of the weights, and
+        the gradients of these weights are stored in the copies.
 
         Returns:
-            Whether this is possible here. If not, nothing changes.
+            Whether the network can do this; if not, nothing changes.
         """
         features, on_cpu = self.features, next(self.parameters()).device.type == "cpu"
         computation = features.computation
@@ -172,7 +173,7 @@ class StackedNetwork(nn.Module):
         return True
 
     def end_descent(self) -> None:
-        """Leave the steps to an optimizer from now on, and drop narrowed weights."""
+        """Leave the steps to an optimizer from now on, and drop the bfloat16 copies."""
         self.features.descent = None
         if self.features.computation.batched_step is not None:
             self.features.computation.batched_step.drop()

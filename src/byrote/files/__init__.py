@@ -1,7 +1,7 @@
 """Files that are complete or absent: atomic writes, checksums, downloads, archives.
 
-All parts write files through `atomic`. All input from outside (archives, downloads) is limited in size and checked here
-before use.
+All parts of byrote write files through `atomic`. All input from outside (archives, downloads) is limited in size and
+checked here before use.
 """
 
 from byrote.files.archive import extract

@@ -1,4 +1,4 @@
-"""Archives: unpacked completely, within limits of size, and only inside the target folder."""
+"""Unpack archives completely, within limits of size, and only inside the target folder."""
 
 import gzip
 import lzma
@@ -24,8 +24,8 @@ _BROKEN = (
     lzma.LZMAError,
     zlib.error,
     EOFError,
-    NotImplementedError,  # from zipfile, for an unsupported compression
-    RuntimeError,  # from zipfile, for an encrypted file
+    NotImplementedError,  # zipfile raises it for an unsupported compression
+    RuntimeError,  # zipfile raises it for an encrypted file
 )
 
 
@@ -36,11 +36,11 @@ def extract(
     written.
 
     Args:
-        members: names in the archive to extract, each of which must exist; empty extracts every regular file.
-        limit: most bytes to which all extracted files together may unpack; there may be at most 100,000 files.
+        members: the names to extract, which must all be in the archive; empty extracts every regular file.
+        limit: the largest total size of the extracted files in bytes; there may be at most 100,000 files.
 
     Raises:
-        ValueError: not an archive, a broken archive, a member that is missing, that leaves the folder or that is not a
+        ValueError: not an archive, a broken archive, a member that is missing, would be outside the folder, or is not a
             plain file (a link, a device), or more than `limit` bytes. Then nothing is left in `folder`.
         WriteError: the disk is full or read-only.
     """
@@ -68,7 +68,7 @@ def _unpack(archive: Path, folder: Path, wanted: tuple[str, ...], limit: int) ->
         for name, content in _members(archive, wanted):
             target = folder / _inside(archive, name)
             if name in names:
-                raise ValueError(f"{archive} holds {name!r} twice")
+                raise ValueError(f"{archive} contains {name!r} twice")
             target.parent.mkdir(parents=True, exist_ok=True)
             with content, target.open("wb") as file:
                 while chunk := content.read(_CHUNK):
@@ -78,7 +78,7 @@ def _unpack(archive: Path, folder: Path, wanted: tuple[str, ...], limit: int) ->
                     file.write(chunk)
             names[name] = None
             if len(names) > 100_000:
-                raise ValueError(f"{archive} holds more than 100,000 files")
+                raise ValueError(f"{archive} contains more than 100,000 files")
     except _BROKEN as error:
         raise ValueError(f"{archive} is not a complete archive: {error}") from None
     missing = set(wanted) - names.keys()
@@ -88,7 +88,7 @@ def _unpack(archive: Path, folder: Path, wanted: tuple[str, ...], limit: int) ->
 
 
 def _members(archive: Path, wanted: tuple[str, ...]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Name and content of each regular file to be extracted, one at a time."""
+    """Yield the name and content of each regular file to extract."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
             for info in opened.infolist():

@@ -1,4 +1,4 @@
-"""Atomic writes: a kill, a full disk or a lost connection leaves either the old file or the new file."""
+"""Atomic writes: after a kill, on a full disk or without a connection, either the old file or the new file is there."""
 
 import errno
 import os
@@ -47,11 +47,11 @@ def about_the_disk(error: Exception, paths: tuple[Path, ...]) -> bool:
     if isinstance(error, OSError):
         named = None if error.filename is None else Path(os.fsdecode(error.filename))
         return error.errno in DISK and (named is None or named in paths)
-    return _code(error) != errno.EIO  # a library with its own error types, such as DuckDB
+    return _code(error) != errno.EIO  # from a library with its own error types, such as DuckDB
 
 
 def _code(error: Exception) -> int:
-    """The error number; if the error has none, the number whose system message it contains, else EIO."""
+    """The error number; if the error has none, the number of the system message in its text; otherwise EIO."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     text = str(error)
@@ -67,13 +67,13 @@ def write_error(path: Path, error: Exception) -> WriteError:
 def atomic(path: str | Path, *, durable: bool = True, parents: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; if the block ends without an error, that file becomes `path`.
 
-    The temporary name starts with a dot, names this process, contains `.tmp` and keeps the suffix, since some writers
-    depend on it. The content is flushed to the disk (fsync) before the name changes, and the new name is flushed before
-    the block returns.
+    The temporary name starts with a dot, names this process, contains `.tmp` and keeps the suffix of `path`, since some
+    writers depend on the suffix. The content is flushed to the disk (fsync) before the name changes, and the new name
+    is flushed before the block returns.
 
     Args:
-        durable: False leaves out the fsync. Then the file may be lost in a power failure, but every process still finds
-            it complete or absent.
+        durable: if False, fsync is not called. Then the file may be lost in a power failure, but every process still
+            finds it complete or absent.
         parents: create the folder if it is missing.
 
     Raises:
@@ -114,14 +114,14 @@ def write_atomic(path: str | Path, data: bytes | str, *, durable: bool = True, p
 
 
 def create_atomic(path: Path, data: str) -> bool:
-    """Write a new file, whole or not at all; of several processes that try at once, one succeeds.
+    """Write a new file, completely or not at all; if several processes try at once, one succeeds.
 
     Args:
         path: the file, in a folder that exists.
         data: its content.
 
     Returns:
-        False where the path exists already; nothing is changed then.
+        False if the path already exists; then nothing is changed.
 
     Raises:
         WriteError: the disk is full or read-only, or the folder may not be written.

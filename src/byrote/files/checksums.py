@@ -15,7 +15,7 @@ def sha256(path: str | Path) -> str:
 
 
 def md5(path: str | Path) -> str:
-    """The MD5 of a file as hexadecimal digits, as the publishers of data sets state it."""
+    """The MD5 of a file as hexadecimal digits; some data sets are published with MD5 checksums."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, _md5).hexdigest()
 
@@ -35,11 +35,11 @@ def verify(path: str | Path, check: str) -> None:
         raise ValueError(f"a check must start with 'md5:' or 'sha256:', got {check!r}")
     digest = (md5 if name == "md5" else sha256)(path)
     if digest != wanted:
-        raise ValueError(f"{path} is damaged or is another file: expected {name} {wanted}, got {digest}")
+        raise ValueError(f"{path} is damaged or a different file: expected {name} {wanted}, got {digest}")
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: $BYROTE_CACHE, else the platform's cache folder; not created here."""
+    """The folder for fetched files: $BYROTE_CACHE, otherwise the platform's cache folder; it is not created here."""
     if named := os.environ.get("BYROTE_CACHE"):
         return Path(named).expanduser()
     if sys.platform == "win32":  # pragma: no cover

@@ -1,4 +1,4 @@
-"""Downloads: limited in size, checked, and complete or absent."""
+"""Download files, which are limited in size, checked, and complete or absent."""
 
 import http.client
 import urllib.error
@@ -36,7 +36,7 @@ def download(
     Args:
         check: "md5:..." or "sha256:..." of the content; None checks only that it arrived completely.
         progress: called with (file name, bytes so far, total bytes or None).
-        limit: most bytes accepted.
+        limit: the most bytes to accept.
         timeout: seconds to wait for the server.
 
     Raises:
@@ -50,7 +50,7 @@ def download(
             verify(path, check)
             return path
         except ValueError:
-            pass  # fetched again below
+            pass  # a damaged file is fetched again below
     if not url.startswith(("https://", "http://")):
         raise ValueError(f"the address of a download must start with http:// or https://, got {url!r}")
     with atomic(path) as temporary:
@@ -81,7 +81,7 @@ def _receive(
     progress: Progress | None,
     limit: int,
 ) -> None:
-    """Copy the body of a response: at most `limit` bytes, and no fewer than announced."""
+    """Copy the body of a response: at most `limit` bytes, and at least as many as the server announced."""
     done = 0
     while done <= limit and (chunk := answer.read(_CHUNK)):
         done += len(chunk)

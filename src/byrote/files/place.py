@@ -1,4 +1,5 @@
-"""Paths on this machine, and addresses such as `s3://bucket/prefix`, which `Path` shortens to `s3:/bucket/prefix`."""
+"""Distinguish paths on this machine from addresses such as `s3://bucket/prefix`, which `Path` shortens to
+`s3:/bucket/prefix`."""
 
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
 
 
 def is_address(path: str | Path) -> bool:
-    """Whether a path is an address, such as that of a bucket, instead of a path on this machine.
+    """Whether a path is an address, such as the URL of a bucket, and not a path on this machine.
 
     >>> is_address(Path("s3://bucket/x")), is_address("runs/s3:x")
     (True, False)
@@ -18,7 +19,7 @@ def is_address(path: str | Path) -> bool:
 
 
 def on_this_machine(path: str | Path, name: str = "a file") -> Path:
-    """The path, after a check that it is not an address, which would create a folder called `s3:`.
+    """The path, after a check that it is not an address, because writing there would create a folder called `s3:`.
 
     Args:
         path: a file or a folder.

@@ -1,8 +1,8 @@
-"""Which process wrote something, and whether it still runs: the owner of a temporary file, a draft or a lease.
+"""Identify the process that owns a temporary file, a draft or a lease, and find out whether the process still runs.
 
-A number alone does not identify a process: it is reused after a restart of the machine and in every container. So a
-process is identified by the system that it runs in (its boot, and its space of process numbers), its number, and the
-time at which it started. The state of a process in another system is unknown.
+A process number alone does not identify a process, because numbers are reused after a restart and in every container.
+So a process is identified by the system that it runs in (its boot, and its space of process numbers), its number, and
+the time at which it started. The state of a process in another system is unknown.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Process:
 
     Attributes:
         system: a digest that identifies one boot of one machine, or one container on it.
-        number: its process number there.
-        started: clock ticks from the boot to its start; 0 if unknown.
+        number: the process number in that system.
+        started: clock ticks from the boot to the start of the process; 0 if unknown.
     """
 
     system: str
@@ -41,7 +41,7 @@ class Process:
 
     @property
     def alive(self) -> bool | None:
-        """Whether it is still running; None, for unknown, if it is a process of another system.
+        """Whether the process is still running; None (unknown) if it is in another system.
 
         A process that has ended counts as gone even if its parent has not yet collected it (a zombie).
         """
@@ -81,7 +81,7 @@ def _system() -> str:
 
 
 def _stat(number: int) -> tuple[str, int]:
-    """State and start of a process of this system; an empty state if there is no such process."""
+    """The state and the start of a process of this system; an empty state if the process does not exist."""
     try:
         text = Path(f"/proc/{number}/stat").read_text("utf-8", "replace")
     except OSError:
@@ -91,7 +91,8 @@ def _stat(number: int) -> tuple[str, int]:
 
 
 def signed() -> str:
-    """This process and a random token as part of a file's name; every call returns another text.
+    """A part of a file name that names this process; it ends in a random token, so every call returns a different
+    string.
 
     >>> owner_of(f".draft-{signed()}") == this_process()
     True

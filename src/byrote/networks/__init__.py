@@ -1,4 +1,4 @@
-"""Networks with separable features and head, in plain `torch.nn`; `byrote.engine.stack` trains many of them as one."""
+"""Networks in plain `torch.nn` with separate features and head; `byrote.engine.stack` trains many of them as one."""
 
 from byrote.component import discover
 from byrote.networks.base import Classifier, Layered, Network

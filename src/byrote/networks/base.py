@@ -2,8 +2,8 @@
 
 A network is described by its fields alone; the shape of an input and the number of outputs N are passed when it is
 built. The built module has two separate parts, because all measures in byrote use the features between them: `features`
-maps a batch to the penultimate activations h in R^M, `head` is the linear classifier z = W h + b of Papyan, Han &
-Donoho (2020) and of MD section 3.
+maps a batch to the penultimate activations h in R^M, and `head` is the linear classifier z = W h + b, as in Papyan, Han
+& Donoho (2020) and in section 3 of MD (Nguyen et al. 2023).
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Classifier(nn.Module):
 
 
 class Network(Component, family="networks"):
-    """Base of the networks. A subclass implements `create`, on which `build` is based.
+    """Base of the networks. A subclass implements `create`, which `build` calls.
 
     Attributes:
         layers_only: the network is a plain sequence of `torch.nn` layers that do not depend on the memory layout of
@@ -52,7 +52,7 @@ class Network(Component, family="networks"):
     def build(
         self, input_shape: Sequence[int], num_outputs: int, generator: torch.Generator | None = None
     ) -> Classifier:
-        """One plain module, its initial weights drawn from `generator`.
+        """Build one plain module, with initial weights drawn from `generator`.
 
         Args:
             input_shape: the shape of one input without the batch axis, e.g. (3, 32, 32).
@@ -95,10 +95,10 @@ class Layered(Network, abstract=True):
 
 
 def unstarted(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
-    """A network's module, of which only the sizes of the layers matter; if possible, no weights are drawn.
+    """A network's module, for its layer sizes only; if possible, no weights are drawn.
 
     Args:
-        network: any network; if it is not `Layered`, its own code draws the weights nevertheless.
+        network: any network; if it is not `Layered`, its own code still draws weights.
         input_shape: the shape of one input without the batch axis.
         num_outputs: N, at least 1.
 

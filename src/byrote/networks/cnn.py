@@ -15,7 +15,7 @@ class CNN8(Layered, kind="cnn8"):
 
     Three pairs of convolutions with 64, 128 and 196 channels, a 2x2 max-pool after each pair, a linear layer with 256
     outputs, normalization and rectifier (M = 256), and the classifier. The convolutions have biases. Those papers use
-    Glorot initialization in linear layers; here, as everywhere, torch's default initialization is used.
+    Glorot initialization in linear layers; here, as in all networks of byrote, torch's default initialization is used.
 
     >>> net = CNN8().build((3, 32, 32), 10)
     >>> net.features[-3]

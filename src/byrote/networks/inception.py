@@ -1,4 +1,5 @@
-"""Inception-Lite, the small Inception of Zhang, Bengio, Hardt, Recht & Vinyals (2017) that LF trains on CIFAR-10."""
+"""Inception-Lite, the small Inception network of Zhang, Bengio, Hardt, Recht & Vinyals (2017), which LF (Patel & Sastry
+2021) trains on CIFAR-10."""
 
 from typing import ClassVar, Literal
 
@@ -44,7 +45,7 @@ class InceptionLite(Layered, kind="inception_lite"):
             the network, as the papers do with CIFAR-10's 32x32, so that every network gets the same data. A smaller
             image, of at least 8 pixels per side, is not cropped, for experiments at reduced resolution. "released" is
             LF's published code: 32x32 pixels, an unpadded stem and halvings (30-14-6), an average pool of 7 with
-            padding 1 and stride 1, and so 4 x 336 = 1344 features: 1,662,906 parameters.
+            padding 1 and stride 1, which gives 4 x 336 = 1344 features and 1,662,906 parameters.
     """
 
     variant: Literal["paper", "released"] = "paper"

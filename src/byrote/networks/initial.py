@@ -1,4 +1,4 @@
-"""Initial weights from one given generator: torch's default initialization without its global generator."""
+"""Draw initial weights from a given generator, as torch's default initialization does from its global generator."""
 
 import math
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ def unallocated() -> Iterator[None]:
 
 
 def initialize(module: ModuleT, generator: torch.Generator) -> ModuleT:
-    """Allocate memory and draw initial values for a module that was made in the block `unallocated`.
+    """Allocate memory and draw initial values for a module that was made in an `unallocated` block.
 
     Linear and convolution weights and biases are uniform on +-1/sqrt(fan_in) (torch's default: Kaiming-uniform
     with a = sqrt 5); normalization starts at scale 1, shift 0. Draws follow the order of the modules.
 
     Raises:
-        TypeError: a module has parameters of its own for which no initialization is defined here.
+        TypeError: a module has parameters for which no initialization is defined here.
     """
     module.to_empty(device="cpu")
     for name, part in module.named_modules():

@@ -1,6 +1,6 @@
 """Parts of convolutional networks for which `torch.nn` has no single module.
 
-All of them are plain modules, because they are part of the networks that a user exports.
+All parts are plain modules, because users export the networks that contain them.
 """
 
 import torch

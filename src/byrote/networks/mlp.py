@@ -1,4 +1,4 @@
-"""The fully connected network of MD's experiments."""
+"""The fully connected network in the experiments of MD (Nguyen et al. 2023)."""
 
 import math
 from itertools import pairwise
@@ -12,7 +12,7 @@ __all__ = ["MLP", "dense_weights"]
 
 
 class MLP(Layered, kind="mlp"):
-    """Linear-BatchNorm-ReLU blocks, the last of which is the penultimate layer of width M, then Linear M -> N.
+    """Linear-BatchNorm-ReLU blocks, the last of which has width M and gives the features, then Linear M -> N.
 
     MD's network is `MLP(depth=9, width=2048)` with M = N: eight blocks of width 2048, a ninth of width M that is also
     normalized and rectified (so its features are nonnegative), and a classifier with bias. The defaults are a network
@@ -20,7 +20,7 @@ class MLP(Layered, kind="mlp"):
 
     Args:
         depth: the number of Linear-BatchNorm-ReLU blocks, including the last block of width M, at least 1.
-        width: outputs of every block but the last, at least 1.
+        width: the outputs of every block except the last, at least 1.
         feature_width: M, at least 1; None means M = N.
 
     >>> net = MLP(depth=3, width=16, feature_width=2).build((1, 28, 28), 10)

@@ -15,10 +15,11 @@ __all__ = ["Own"]
 
 
 class Own(Network):
-    """Any module that ends in a linear layer, named by the callable that builds it.
+    """Any module that ends in a linear layer, given by the name of the callable that builds the module.
 
-    It can be trained alone or stacked like every other network. The module computes the runs of a stack one after
-    another, or on request all at once through `torch.func.vmap`, if its code does not branch on values.
+    It can be trained alone or in a stack, like every other network. The runs of a stack are computed one after another.
+    On request they are computed all at once through `torch.func.vmap`, which requires that the module's code does not
+    branch on values.
 
     Args:
         factory: "module:callable"; the callable takes (input_shape, num_outputs) and returns an `nn.Module`. It may

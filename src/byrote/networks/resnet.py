@@ -1,4 +1,5 @@
-"""Residual networks (He, Zhang, Ren & Sun 2016): LF's ResNet-32 for CIFAR-10 and ResNet-18 for MNIST."""
+"""Residual networks (He, Zhang, Ren & Sun 2016): the ResNet-32 for CIFAR-10 and the ResNet-18 for MNIST of LF (Patel &
+Sastry 2021)."""
 
 from typing import ClassVar, Literal
 
@@ -45,7 +46,7 @@ class Projected(nn.Sequential):
 
 
 def _stages(widths: tuple[int, ...], blocks: int, shortcut: type[Padded] | type[Projected]) -> list[nn.Module]:
-    """`blocks` blocks of each width; every stage but the first halves the image."""
+    """One stage of `blocks` blocks for each width; every stage except the first halves the image."""
     layers: list[nn.Module] = []
     inputs = widths[0]
     for stage, width in enumerate(widths):

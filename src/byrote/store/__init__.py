@@ -1,4 +1,4 @@
-"""Where runs are kept, and the tables read from them."""
+"""Stores, which keep runs, and the tables that are read from them."""
 
 from byrote.store.directory import StoreLostError, commit
 from byrote.store.merge import merge

@@ -1,8 +1,9 @@
-"""Where leases are kept: small files that are created in one step by one process, touched, read and removed.
+"""A board keeps the leases of a store: small files that are created in one step by one process, touched, read and
+removed.
 
-A lease called NAME has generations 1, 2, ..., each of them a file in `.running/NAME.lease/`, so that the cost of
-reading one lease does not depend on the number of leases. A board is in a folder or in a bucket; `byrote.store.leases`
-works with both.
+A lease called NAME has generations 1, 2, ..., each of which is a file in `.running/NAME.lease/`. So the cost of reading
+one lease does not depend on the number of leases. A board is in a folder or in a bucket; `byrote.store.leases` works
+with both.
 """
 
 import os
@@ -30,8 +31,8 @@ class Note:
 
     Attributes:
         text: its content.
-        version: changes with every touch.
-        modified: when it was last touched, by the board's own clock, in seconds since 1970.
+        version: a string that changes with every touch.
+        modified: the time of the last touch by the board's own clock, in seconds since 1970.
     """
 
     text: str
@@ -40,10 +41,10 @@ class Note:
 
 
 class Board(Protocol):
-    """Files by name and generation."""
+    """The files of leases, by name and generation."""
 
     def generations(self, name: str) -> list[int]:
-        """The existing generations, sorted."""
+        """The existing generations of a lease, sorted."""
 
     def all(self) -> dict[str, list[int]]:
         """The generations of every name."""
@@ -59,10 +60,10 @@ class Board(Protocol):
         """A file; None if it does not exist."""
 
     def touch(self, name: str, generation: int) -> None:
-        """Set the time of a file that this process created to now; a removed file is not created again."""
+        """Set the modification time of a file that this process created to now; a removed file is not created again."""
 
     def delete(self, name: str, generation: int) -> None:
-        """Remove a file; it is no error if the file is gone."""
+        """Remove a file; a file that is gone is not an error."""
 
     def clock(self) -> float:
         """The time by the board's own clock, in seconds since 1970."""
@@ -109,7 +110,7 @@ class _FolderBoard:
                 opened = os.open(f"{folder}/{generation}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
             except FileExistsError:
                 return False
-            except FileNotFoundError:  # the last holder has just removed the folder
+            except FileNotFoundError:  # the last owner of a lease has just removed the folder
                 if attempt == _TIMES_TRIED - 1:
                     raise
                 continue
@@ -133,7 +134,7 @@ class _FolderBoard:
     def delete(self, name: str, generation: int) -> None:
         with suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(f"{self._folder(name)}/{generation}")
-        with suppress(OSError):  # the folder holds other files, or it is gone
+        with suppress(OSError):  # the folder contains other files, or it is gone
             os.rmdir(self._folder(name))
 
     def clock(self) -> float:
@@ -145,7 +146,7 @@ class _BucketBoard:
     """A board in a bucket: a conditional put creates an object, and a touch replaces the version written last."""
 
     bucket: Bucket
-    mine: dict[str, tuple[str, str]] = field(default_factory=dict)  # by object: its version and text
+    mine: dict[str, tuple[str, str]] = field(default_factory=dict)  # the version and text of each object
 
     def _object(self, name: str, generation: int) -> str:
         return f".running/{name}{_SUFFIX}/{generation}"

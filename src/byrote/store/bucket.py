@@ -1,9 +1,9 @@
-"""The operations of an object store that a store needs: create, replace, read, list, delete, clock; through obstore.
+"""The operations on a bucket that a store needs, through obstore: create, replace, read, list, delete, clock.
 
 A put is atomic: an object is complete or absent, and an interrupted upload leaves nothing. `create` and `replace` are
 conditional (If-None-Match, If-Match), so only one of several writers succeeds. When a response is lost, obstore repeats
-the request. The first request may have succeeded, so an object with exactly the requested content counts as written by
-us.
+the request. The first request may have succeeded, so an object with exactly the requested content is taken as written
+by this process.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 __all__ = ["Bucket", "ObjectVersion", "adopt_settings", "endpoint", "public_settings"]
 
 _TIMEOUT, _RETRIES = "60s", 6
-_UNSIGNED = ("Missing AccessKeyId", "Missing SecretAccessKey", "/latest/api/token")  # the last: for a machine's role
+_UNSIGNED = ("Missing AccessKeyId", "Missing SecretAccessKey", "/latest/api/token")  # the last for a machine's role
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-_PUBLIC = (_ENDPOINTS, ("AWS_REGION", "AWS_DEFAULT_REGION"))  # grouped by what they set; none is secret
+_PUBLIC = (_ENDPOINTS, ("AWS_REGION", "AWS_DEFAULT_REGION"))  # grouped by the setting; none is secret
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Bucket:
     def _store(self) -> Any:
         from obstore.store import from_url
 
-        plain = endpoint().startswith("http://")  # naming such an endpoint allows plain HTTP
+        plain = endpoint().startswith("http://")  # an endpoint with http:// allows plain HTTP
         options: Any = {"timeout": _TIMEOUT, "allow_http": plain}
         retries: Any = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=120)}
         return from_url(self.url, client_options=options, retry_config=retries)
 
     @contextmanager
     def _asking(self, name: str) -> Iterator[None]:
-        """Turn errors of the object store into one sentence, except FileNotFoundError for an absent object."""
+        """Turn errors of the bucket into one sentence, except FileNotFoundError for an absent object."""
         try:
             yield
         except (FileNotFoundError, *self._refused):
@@ -78,7 +78,7 @@ class Bucket:
         return self._put(name, data, "create")
 
     def replace(self, name: str, data: bytes, tag: str) -> str | None:
-        """Overwrite the version `tag`; returns the new version, None if the object has another version now or is
+        """Overwrite the version `tag`; returns the new version, None if the object has a different version now or is
         gone."""
         return self._put(name, data, {"e_tag": tag})
 
@@ -119,7 +119,7 @@ class Bucket:
             return {str(one["path"]): _version_of(one) for some in listed for one in some}
 
     def delete(self, name: str) -> None:
-        """Remove an object; it is no error if the object is gone."""
+        """Remove an object; an object that is gone is not an error."""
         try:
             with self._asking(name):
                 self._obstore.delete(self._store, name)
@@ -127,7 +127,7 @@ class Bucket:
             pass
 
     def clock(self) -> float:
-        """The time by the bucket's clock: the time that it gives to an object written now, in whole seconds.
+        """The time by the bucket's clock, in whole seconds, taken from an object that is written now.
 
         Raises:
             OSError: the bucket cannot be reached, or cannot be written to.
@@ -149,8 +149,8 @@ def endpoint() -> str:
 
 
 def public_settings() -> dict[str, str]:
-    """The endpoint and the region from the environment, for another process: they are not secret and identify a
-    bucket."""
+    """The endpoint and the region from the environment, for another process: they are not secret, and a bucket cannot
+    be found without them."""
     return {name: os.environ[name] for names in _PUBLIC for name in names if os.environ.get(name)}
 
 

@@ -1,7 +1,7 @@
 """`byrote cancel DIR`: ask every driver of a store, on any host, to stop after the current epoch.
 
 The request is one file in the store with a random token. A driver notes the current token when it starts, and stops
-when another token appears. So the file need not be removed, and drivers that start later are not affected.
+when another token appears. So the file does not have to be removed, and drivers that start later are not affected.
 """
 
 import json
@@ -28,13 +28,13 @@ def cancel(root: Path) -> None:
         ValueError: the folder is not a store.
     """
     if not (root / "plan.json").is_file():
-        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` made")
+        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` created")
     write_atomic(_place(root), json.dumps({"token": secrets.token_hex(16)}) + "\n")
     share(root, _place(root))
 
 
 class Cancelled:
-    """Whether somebody has asked the drivers of a store to stop since this object was made; it checks at most once a
+    """Whether anyone has asked the drivers of a store to stop since this object was created; it checks at most once a
     second."""
 
     def __init__(self, root: Path) -> None:

@@ -1,8 +1,8 @@
-"""Compacted tables: `table.parquet`, `runs.parquet`, `features.parquet` and, with their checksums, `about.json`.
+"""Compacted tables: `table.parquet`, `runs.parquet`, `features.parquet`, and `about.json`, which has their checksums.
 
-The four files are complete before the first of them gets its name, and `about.json` gets its name last. A reader that
-meets files of two versions waits until both belong to one version. After a kill between the names, `byrote compact`
-writes the tables again from the folders of the runs.
+All four files are written under temporary names before the first of them is renamed; `about.json` is renamed last. A
+reader that finds files of two versions waits until all files belong to one version. If a process is killed between two
+renames, `byrote compact` writes the tables again from the folders of the runs.
 """
 
 import json
@@ -37,19 +37,19 @@ Stamp = tuple[int, ...]
 T = TypeVar("T")
 
 _TABLE, _RUNS, _FEATURES, _ABOUT = "table.parquet", "runs.parquet", "features.parquet", "about.json"
-_PAUSE, _TIMES = 0.3, 20  # seconds after which a reader looks again whether files change, and how often it does
+_PAUSE, _TIMES = 0.3, 20  # seconds until a reader tries again while files change, and the number of its attempts
 
 
 class CompactedError(ValueError):
-    """Compacted tables are damaged, or another process has replaced them while they were read."""
+    """Compacted tables are damaged, or another process replaced them while they were being read."""
 
 
 @dataclass(frozen=True)
 class Compacted:
-    """The compacted tables of a folder, checked.
+    """The compacted tables of a folder, after a check.
 
     Attributes:
-        folder: where they are.
+        folder: the folder.
         about: the content of `about.json`.
         runs, history: see `byrote.store.query.Results`.
     """
@@ -67,7 +67,8 @@ class Compacted:
         return [[self.folder / _FEATURES]]
 
     def features(self) -> list[Table]:
-        """The features as a list of one table, whose columns are read when they are first used, or of none."""
+        """The features as a list with one table, whose columns are read on first use; empty if there are no
+        features."""
         if _FEATURES not in self.about["files"]:
             return []
         return [_settled(self.folder, lambda: _lazy(self.folder, _FEATURES, self.about))]
@@ -79,7 +80,7 @@ def has_compacted(folder: Path) -> bool:
 
 
 def read_compacted(folder: Path, facts: Facts) -> Compacted:
-    """The compacted tables of a folder, of one version.
+    """The compacted tables of a folder, all of the same version.
 
     Raises:
         CompactedError: the tables are damaged.
@@ -89,7 +90,7 @@ def read_compacted(folder: Path, facts: Facts) -> Compacted:
 
 
 def _settled(folder: Path, read: Callable[[], T]) -> T:
-    """Read the tables; after an error read them again while another process gives new files their names."""
+    """Read the tables; after an error, read them again as long as another process is replacing files."""
     for _ in range(_TIMES):
         before = _stamps(folder)
         try:
@@ -155,7 +156,7 @@ def _replaced(folder: Path, name: str) -> CompactedError:
 
 
 def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
-    """Check that a compacted file is as it was written."""
+    """Check that a compacted file has not changed since it was written."""
     path = folder / name
     wanted = about["files"].get(name)
     if not path.is_file() or sha256(path) != wanted:
@@ -187,8 +188,9 @@ def _about(folder: Path) -> dict[str, Any]:
         ) from None
     if about.get("format") != FORMAT or not isinstance(about.get("files"), dict):
         raise ValueError(
-            f"{folder} has results of format {about.get('format', 1)}, but this byrote reads format {FORMAT}; "
-            "compact the store again with this byrote, or read the results with the version that wrote them"
+            f"{folder} has results of format {about.get('format', 1)}, but this version of byrote reads "
+            f"format {FORMAT}; "
+            "compact the store again with this version, or read the results with the version that wrote them"
         )
     return about
 
@@ -212,7 +214,7 @@ def write_compacted(
         features: checks and returns the files that hold features.
 
     Returns:
-        The files in the order in which they got their names.
+        The files in the order in which they were renamed.
 
     Raises:
         byrote.files.WriteError: the disk is full or read-only.
@@ -220,7 +222,7 @@ def write_compacted(
     folder.mkdir(parents=True, exist_ok=True)
     metadata, checksums = {"format": str(FORMAT), "study": str(about["study"])}, {}
     with ExitStack() as drafts:
-        about_draft = drafts.enter_context(atomic(folder / _ABOUT))  # what is entered first gets its name last
+        about_draft = drafts.enter_context(atomic(folder / _ABOUT))  # entered first, so renamed last
         for name, table in {_RUNS: runs, _TABLE: history}.items():
             if len(table):
                 draft = drafts.enter_context(atomic(folder / name))

@@ -1,9 +1,9 @@
-"""Committing a run: for readers and for other writers, `DIR/<key>/` holds either a complete run or nothing.
+"""Committing a run: for readers and for other writers, `DIR/<key>/` is either a complete run or absent.
 
 Files are written into a folder with another name (`byrote.store.drafts`); the last is the sealed manifest with the size
-and checksum of each file. Then the folder gets its final name in one step. A process that is killed before that leaves
-no folder under the run's key. History and samples hold only results, so equal runs give equal files; times and facts
-about the machine are in the manifest. Every file includes the run's key.
+and checksum of each file. Then the folder gets its final name in one step. If a process is killed before this step,
+there is no folder under the run's key. The files of history and samples contain only results, so equal runs give equal
+files; times and facts about the machine are in the manifest. Every file includes the run's key.
 """
 
 import os
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PLAN", "StoreLostError", "commit", "is_committed", "place_run", "present_plan"]
 
 PLAN = "plan.json"
-_TIMES_TRIED = 3  # attempts to write a run whose draft is removed meanwhile
+_TIMES_TRIED = 3  # attempts to write a run if another process removes its draft
 
 
 class StoreLostError(OSError):
@@ -57,7 +57,7 @@ def present_plan(root: Path, every: float = 0.0) -> None:
 
 
 def is_committed(root: Path, key: str) -> bool:
-    """Whether a run is in the store at this moment."""
+    """Whether a run is in the store now."""
     bucket = bucket_of(root)
     if bucket is not None:
         return bucket.look(object_of(key)) is not None
@@ -65,9 +65,10 @@ def is_committed(root: Path, key: str) -> bool:
 
 
 def place_run(root: Path, key: str, folder: Path) -> bool:
-    """Move a finished draft to its place in the store; False if an undamaged run is there already, which then stays.
+    """Move a finished draft to its place in the store; False if an undamaged run is already there, which is then kept.
 
-    A run whose manifest has other facts than the draft counts as damaged, because facts depend on the spec alone.
+    If the stored run's manifest has different facts from the draft, the stored run counts as damaged, because facts
+    depend on the spec alone.
     """
     facts = read_sealed(folder / MANIFEST)[0]["facts"]
 
@@ -100,11 +101,11 @@ def commit(
     numerics: Mapping[str, Any] | None = None,
     permit: Callable[[], None] | None = None,
 ) -> Path:
-    """Write one run under its key, or leave the folder as it was. An undamaged run that is there already stays.
+    """Write one run under its key, or leave the folder as it was. If an undamaged run is already there, it is kept.
 
     Args:
         root: the store.
-        run: what was trained.
+        run: the trained run.
         numerics: precision, threads and compilation, recorded in the manifest.
         permit: called before anything is written and again just before the run gets its final name; it raises an
             exception if the run must not be committed (see `byrote.store.leases`). None: the run may be committed, and
@@ -138,7 +139,8 @@ def commit(
 
 
 def _cannot_write(error: Exception) -> bool:
-    """Whether an error, even of a library's own type, means that the disk is full or cannot be written to."""
+    """Whether an error means that the disk is full or cannot be written to; libraries may have error types of their
+    own."""
     return any(os.strerror(code) in str(error) for code in (28, 30, 13, 122))
 
 
@@ -158,7 +160,7 @@ def _write(folder: Path, run: "Run", numerics: Mapping[str, Any]) -> dict[str, A
         (folder / WEIGHTS).write_bytes(save(dict(run.weights), metadata={"key": run.key}))
         sync(folder / WEIGHTS)
         names.append(WEIGHTS)
-    written = [folder / name for name in sorted(names)]  # not a listing of the folder: a file may have been removed
+    written = [folder / name for name in sorted(names)]  # not a listing of the folder, where a file may be gone
     manifest = {
         "format": FORMAT,
         "key": run.key,

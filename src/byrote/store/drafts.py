@@ -1,9 +1,9 @@
 """How a run enters a store in one step: its folder is written under another name and then renamed.
 
-If no folder of that name exists, one atomic rename is enough. An undamaged run that exists already stays, so that two
+If no folder of that name exists, one atomic rename is enough. If an undamaged run already exists, it is kept, so two
 drivers that train the same run leave one result. A damaged run is exchanged for the new run in one step if the system
-supports it; otherwise it is moved aside first, and for an instant a reader finds no run instead of a damaged run. The
-parent folder is synced after the rename.
+supports this. Otherwise the damaged run is moved aside first, so for an instant a reader finds no run. The parent
+folder is synced after the rename.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ __all__ = ["draft", "leftovers", "publish", "remove", "store_time"]
 
 _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR}
 _CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}
-_ABANDONED = 600.0  # seconds after which an unfinished file of another system counts as left behind
+_ABANDONED = 600.0  # seconds until an unfinished file of another system counts as left behind
 _HERE = -100  # AT_FDCWD
 _EXCHANGE = 2  # RENAME_EXCHANGE
 _TIMES_TRIED = 8
@@ -32,7 +32,8 @@ _TIMES_TRIED = 8
 
 @contextmanager
 def draft(root: Path, key: str) -> Iterator[Path]:
-    """An empty folder in the store for one run; whatever is left of the folder at the end of the block is removed.
+    """Yield an empty folder in the store for one run; if the folder still exists at the end of the block, it is
+    removed.
 
     Raises:
         OSError: the store is gone, or cannot be written to.
@@ -46,15 +47,15 @@ def draft(root: Path, key: str) -> Iterator[Path]:
 
 
 def publish(folder: Path, target: Path, is_whole: Callable[[], bool]) -> bool:
-    """Put a finished folder into its place.
+    """Rename a finished draft to its final name.
 
     Args:
-        folder: the finished draft, in the same folder as `target`.
-        target: its place.
-        is_whole: whether an undamaged run is there already, which then stays.
+        folder: the finished draft, beside `target`.
+        target: the final path.
+        is_whole: returns whether an undamaged run is already there; if so, it is kept.
 
     Returns:
-        Whether the folder is in place now; False if an earlier run stayed.
+        Whether the draft has its final name now; False if an earlier run was kept.
     """
     for _ in range(_TIMES_TRIED):
         try:
@@ -100,7 +101,7 @@ def _renameat2() -> Any:
 
 
 def leftovers(root: Path) -> list[Path]:
-    """Unfinished folders and files in a store and in its `.running` whose writers are gone.
+    """The unfinished folders and files, in a store and in its `.running`, that belong to writers that are gone.
 
     A process of this system counts as gone once it has ended. Nothing is known about processes of another system, so
     their drafts count as left behind ten minutes after they were last written to, by the clock of the store.
@@ -136,7 +137,7 @@ def store_time(root: Path) -> float:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder; it is no error if it is gone."""
+    """Remove a file or a folder; a path that is gone is not an error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

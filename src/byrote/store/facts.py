@@ -1,8 +1,9 @@
-"""Whether the facts of stored runs agree with their specs, which a checksum cannot show.
+"""Check the facts in stored manifests (such as the effective noise rate) against the specs of their runs.
 
-The facts depend only on the loss, the data set, the noise and the start of a run. So they are computed once for each
-combination of these and kept in byrote's cache folder, outside of every store. `byrote run` computes the facts of its
-whole plan; a reader that finds facts missing there loads torch and computes them.
+A checksum cannot show whether facts fit a spec. They depend only on the loss, the data set, the noise and the start of
+a run. So they are computed once for each combination of these and kept in byrote's cache folder, outside of every
+store. `byrote run` computes the facts of its whole plan; a reader that finds facts missing there loads torch and
+computes them.
 """
 
 import hashlib
@@ -28,8 +29,8 @@ __all__ = ["Facts"]
 
 _FIELDS = ("data", "noise", "loss", "start")
 _MEMORY = "facts.json"
-_MOST = 5000  # the newest combinations, which are kept
-_COUNTS = ("n_train", "n_test", "feature_width")  # not checked, because they depend on the data and the network
+_MOST = 5000  # how many combinations are kept, the newest
+_COUNTS = ("n_train", "n_test", "feature_width")  # not checked, because these counts depend on the data and the network
 
 
 class Facts:
@@ -37,7 +38,7 @@ class Facts:
 
     Args:
         compute: whether to compute facts that are not in the cache, which loads torch; False: they count as unknown.
-        own: whether files may be read and the user's own modules imported for this; False: facts that need a file or a
+        own: whether this object may read files and import the user's own modules; False: facts that need a file or a
             module that is not yet imported count as unknown.
     """
 
@@ -58,7 +59,7 @@ class Facts:
             contents: the digests of the files and modules that it names.
         """
         parts = {name: spec.get(name) for name in _FIELDS}
-        content = marshal.dumps((parts, dict(contents)), 2)  # the fastest key for plain data; equal data may have two
+        content = marshal.dumps((parts, dict(contents)), 2)  # a fast key; equal data may have two keys
         if content not in self._by_content:
             self._by_content[content] = self._look_up(parts, contents)
         return self._by_content[content]
@@ -74,7 +75,7 @@ class Facts:
         return computed
 
     def wrong(self, spec: Mapping[str, Any], contents: Mapping[str, str], stored: Mapping[str, Any]) -> str:
-        """The stored facts that contradict the spec, in words; empty if none does, or if the right facts are
+        """The stored facts that contradict the spec, in words; empty if there are none, or if the right facts are
         unknown."""
         given = self.of(spec, contents) or {}
         if stored.items() >= given.items():
@@ -83,7 +84,7 @@ class Facts:
         return ", ".join(f"{name}: {stored.get(name)} instead of {value}" for name, value in wrong.items())
 
     def learn(self, entries: Iterable["Entry"]) -> None:
-        """Compute the facts of a plan in advance, so that the readers of its store need not."""
+        """Compute the facts of a plan in advance, so that the readers of its store do not have to."""
         for entry in entries:
             self.of(entry.spec, entry.contents)
         self.keep()
@@ -111,7 +112,8 @@ class Facts:
 
 
 def _computed(parts: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any] | None:
-    """The facts as this byrote computes them; None if a file or module has other content here, or if code raises."""
+    """The facts as this version of byrote computes them; None if a file or module has different content here, or if
+    code raises an exception."""
     from byrote.experiment import Experiment
     from byrote.training.facts import facts_of
 
@@ -120,19 +122,19 @@ def _computed(parts: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str
         if any(contents.get(name) != content for name, content in experiment.contents.items()):
             return None
         facts = facts_of(experiment, 0, 0, 0)
-    except Exception:  # from a user's own code, or for a missing file
+    except Exception:  # raised by a user's own code, or because a file is missing
         return None
     return {name: value for name, value in facts.items() if name not in _COUNTS}
 
 
 def _is_file(name: str) -> bool:
-    """Whether an entry of the contents is a file, which may take long to read."""
+    """Whether an entry of the contents is a file; reading it may take long."""
     return name.startswith("file:")
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two facts are equal. Numbers may differ in the last digits, as between processors, and NaN counts as
-    None.
+    """Whether two facts are equal. Numbers may differ in the last digits, as they do between processors; NaN and None
+    are equal.
     """
     if isinstance(one, float) and math.isnan(one):
         one = None

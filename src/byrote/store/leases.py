@@ -1,7 +1,7 @@
-"""Who trains which run: each task and each run has a lease, so that several drivers on one store share the work.
+"""Each task and each run has a lease, which shows who trains it, so that several drivers on one store share the work.
 
-A lease is a file on the store's board (`byrote.store.board`), created in one step by one process. Its highest
-generation counts. A thread of the owner touches the file repeatedly. Another process takes over by creating the next
+A lease is a file on the store's board (`byrote.store.board`), created in one step by one process. Only its highest
+generation is valid. A thread of the owner touches the file repeatedly. Another process takes over by creating the next
 generation, in which only one process can succeed:
 
 * at once, if the owner was a process of the same system and has ended;
@@ -10,9 +10,9 @@ generation, in which only one process can succeed:
   also watched for a third of `seconds` by the monotonic clock. If the store's clock was set back, so that the lease
   does not look old, the lease is watched for all of `seconds`.
 
-A process that was paused for longer than its lease is no longer the owner when it continues, and what it trained is
-discarded. Leases only save work. Results do not depend on leases, because an undamaged run in the store is never
-replaced; see `byrote.store.drafts`.
+If a process was paused for longer than its lease, it is no longer the owner when it continues, and its training is
+discarded. Leases only avoid duplicate work. Results do not depend on leases, because an undamaged run in the store is
+never replaced; see `byrote.store.drafts`.
 """
 
 import json
@@ -30,7 +30,7 @@ from byrote.store.directory import StoreLostError, is_committed, present_plan
 
 __all__ = ["HeldError", "LeaseLostError", "Leases", "Watch", "clear_leases", "held", "leased", "seconds_of_a_lease"]
 
-_FREE = "free"  # the owner given to a lease that was declared expired
+_FREE = "free"  # the owner that is written into an expired lease
 _RENEWALS = 6  # how often a lease is touched while it is valid
 
 
@@ -44,7 +44,7 @@ def seconds_of_a_lease() -> float:
 
 
 class LeaseLostError(RuntimeError):
-    """Another driver has taken over what this process was training."""
+    """Another driver has taken over the task or run that this process was training."""
 
 
 class HeldError(RuntimeError):
@@ -57,18 +57,18 @@ class HeldError(RuntimeError):
 
 @dataclass(frozen=True)
 class _File:
-    """A lease as it is stored."""
+    """A stored lease."""
 
     generation: int
     owner: str
     seconds: float
     version: object  # changes with every touch
-    touched: float  # by the board's clock
+    touched: float  # the time of the last touch, by the board's clock
 
     @property
     def is_free(self) -> bool:
-        """Whether its owner is known to be gone. A lease that cannot be read, as while it is written, counts as
-        held."""
+        """Whether the owner is known to be gone. A lease that cannot be read, for example because it is being written,
+        counts as held."""
         process = owner_of(self.owner)
         return self.owner == _FREE or (process is not None and process.alive is False)
 
@@ -99,7 +99,7 @@ def _create(root: Path, name: str, generation: int, owner: str) -> bool:
 
 
 def leased(root: Path) -> set[str]:
-    """The names of all leases whose owners are at work, as far as can be seen without writing to the store."""
+    """The names of all leases whose owners seem to be at work; nothing is written to the store to find out."""
     leases = _latest_of_all(board_of(root))
     return {name for name, lease in leases if not lease.is_free and _age(lease) < 3 * lease.seconds}
 
@@ -151,7 +151,7 @@ class Leases:
         before = None if latest is None else _read(board, name, latest.generation)
         if board.generations(name)[-1:] != [generation] or (
             before is not None and latest is not None and before.owner != latest.owner
-        ):  # meanwhile the previous owner released it and another process took it
+        ):  # meanwhile the previous owner released the lease and another process took it
             board.delete(name, generation)
             return False
         self.generations[name] = generation
@@ -181,12 +181,12 @@ class Leases:
             for name, generation in list(self.generations.items()):
                 latest = max(board.generations(name), default=0)
                 if latest > generation or (not latest and is_committed(self.root, name)):
-                    self.lost.add(name)  # if it was deleted, a new owner has finished and released it
+                    self.lost.add(name)  # if the lease was deleted, a new owner has finished and released it
                 elif latest:
                     board.touch(name, generation)
 
     def keep_renewing(self) -> None:
-        """Renew until `release`, in a thread."""
+        """Start a thread that renews the leases until `release`."""
         wait = seconds_of_a_lease() / _RENEWALS
 
         def loop() -> None:
@@ -210,14 +210,14 @@ class Leases:
 
 @contextmanager
 def held(root: Path, task: str, keys: Sequence[str]) -> Iterator[Leases]:
-    """Hold the lease of a task and those of its runs while the block lasts.
+    """Hold the leases of a task and of its runs during the block.
 
     If another driver is training this task, none of its runs is taken. If another driver trains some of these runs as
     part of another task, the free runs are taken.
 
     Args:
         task: the name of the task.
-        keys: its runs; `key in leases` tells which of them are held.
+        keys: its runs; `key in leases` is true for the runs whose leases are held.
     """
     present_plan(root)
     (root / ".running").mkdir(exist_ok=True)
@@ -235,13 +235,13 @@ def held(root: Path, task: str, keys: Sequence[str]) -> Iterator[Leases]:
 class Watch:
     """Checks the leases of other drivers repeatedly, and declares expired leases free.
 
-    Two clocks are used: that of the store, and the monotonic clock of this machine, which cannot be set. If this
+    Two clocks are used: the clock of the store, and the monotonic clock of this machine, which cannot be set. If this
     process itself was paused between two checks, the pause counts only as a short wait.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._seen: dict[tuple[str, int], tuple[object, float]] = {}  # by lease: its version and the time watched
+        self._seen: dict[tuple[str, int], tuple[object, float]] = {}  # each lease's version, and time watched
         self._looked = time.monotonic()
 
     def look(self, names: Iterable[str]) -> set[str]:

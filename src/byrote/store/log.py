@@ -1,4 +1,4 @@
-"""What happened to a store, for people and programs that watch it: `DIR/log/`.
+"""The log of a store, `DIR/log/`, for people and programs that watch it.
 
 | file | what |
 |---|---|
@@ -6,7 +6,8 @@
 | `KEY.txt` | what happened to one run, in words: its process, its evaluated epochs, its end, a traceback |
 | `costs.json` | multiply-adds of each run's training, by key, from which the remaining time is predicted |
 
-Nothing here is needed to continue or to read results. A line that cannot be written is left out; the sweep continues.
+Nothing here is needed to continue or to read results. If a line cannot be written, it is left out and the sweep
+continues.
 """
 
 import json
@@ -30,10 +31,10 @@ EVENTS = {
     "begin": "a driver starts: host, pid, study, on (its executor), planned, done, todo (runs), tasks, cost",
     "run": "a run is in the store: key, status (done or failed), error, cost",
     "raised": "a run raised an exception: key, error",
-    "held": "another driver trains the runs: keys",
+    "held": "another driver is training the runs: keys",
     "lost": "a worker died: keys, how (its exit code), attempt, again (whether the runs start again)",
     "error": "the runs could not be trained: keys, type, message",
-    "stopped": "the runs were left after an epoch, with a checkpoint: keys, epoch",
+    "stopped": "the runs were stopped after an epoch, with a checkpoint: keys, epoch",
     "end": "the driver ends: done, left, reason (empty, interrupted, cancelled, or the time is up)",
 }
 """The events by name, with their fields in addition to `event`, `driver` and `time` (seconds since 1970)."""
@@ -68,7 +69,7 @@ def note_run(root: Path, keys: Iterable[str], text: str) -> None:
 
 
 def _append(path: Path, text: str) -> None:
-    with suppress(OSError):  # a full disk shows when results are written; a lost store is not made again
+    with suppress(OSError):  # results will show a full disk; a lost store is not recreated
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(file, text.encode())

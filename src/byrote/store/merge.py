@@ -1,4 +1,5 @@
-"""Join stores of the same study: the runs that several machines trained become one store, each as it was committed."""
+"""Merge stores of the same study, for example from several machines, into one store; each run is copied as it was
+committed."""
 
 import shutil
 from collections.abc import Sequence
@@ -19,18 +20,18 @@ __all__ = ["merge"]
 def merge(sources: Sequence[str | Path], out: str | Path) -> int:
     """Copy the committed runs of several stores of the same study into one store.
 
-    Everything is verified before anything is written: each run's folder must hold the files that its manifest names,
-    with their checksums. If several stores hold the same run, the copy of the first store is taken.
+    Everything is verified before anything is written: each run's folder must contain the files that its manifest lists,
+    with their checksums. If several stores have the same run, the copy of the first store is taken.
 
     Args:
         sources: at least two stores of the same study, scale and overrides; their plans may include different runs.
-        out: a new folder, or a store of the same study, whose own runs stay.
+        out: a new folder, or a store of the same study; runs that are already in it are kept.
 
     Returns:
         The number of runs copied.
 
     Raises:
-        ValueError: a folder is not a store, the stores are of different studies, a run is damaged, or `out` holds
+        ValueError: a folder is not a store, the stores are of different studies, a run is damaged, or `out` contains
             something else; nothing was written.
     """
     if len(sources) < 2:
@@ -58,12 +59,12 @@ def merge(sources: Sequence[str | Path], out: str | Path) -> int:
 
 
 def _joined(roots: Sequence[Path]) -> Plan:
-    """A plan of all runs that are in the plan of any of the stores."""
+    """One plan with all runs from the plans of these stores."""
     plans = []
     for root in roots:
         plan = Plan.read(root)
         if plan is None:
-            raise ValueError(f"{root} is not a store; name a folder that `byrote run` made")
+            raise ValueError(f"{root} is not a store; name a folder that `byrote run` created")
         plans.append(plan)
     first = plans[0]
     entries: dict[str, Entry] = {}
@@ -71,8 +72,8 @@ def _joined(roots: Sequence[Path]) -> Plan:
     for root, plan in zip(roots, plans, strict=True):
         if (plan.study, plan.scale, plan.overrides) != (first.study, first.scale, first.overrides):
             raise ValueError(
-                f"{root} holds study {plan.study!r} at scale {plan.scale!r} with overrides {plan.overrides}, "
-                f"but {roots[0]} holds {first.study!r} at {first.scale!r} with {first.overrides}; merge stores of "
+                f"{root} contains study {plan.study!r} at scale {plan.scale!r} with overrides {plan.overrides}, "
+                f"but {roots[0]} contains {first.study!r} at {first.scale!r} with {first.overrides}; merge stores of "
                 "the same study"
             )
         for entry in plan.entries:

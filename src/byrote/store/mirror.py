@@ -1,7 +1,7 @@
-"""A store in a bucket, `s3://bucket/prefix`, has a local copy that is kept equal to it.
+"""A store in a bucket, `s3://bucket/prefix`, has a local copy, which this module keeps up to date.
 
 All parts of byrote work on folders. So a store in a bucket is copied to byrote's cache folder, and only this module
-handles the differences:
+handles what differs in the bucket:
 
 | in the bucket | what |
 |---|---|
@@ -10,8 +10,8 @@ handles the differences:
 | `.running/` | leases (`byrote.store.board`), notes, checkpoints |
 | `log/` | the events of the drivers, costs, a text per run |
 
-Files are written to the bucket first and to the copy afterwards, so that the copy never holds a run that the bucket
-lacks. `refresh` fetches new objects from the bucket. For a store in a folder, every function here does nothing.
+Files are written to the bucket first and to the copy afterwards, so that a run is never in the copy unless it is in the
+bucket. `refresh` fetches new objects from the bucket. For a store in a folder, the functions here do nothing.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ _FILE = re.compile(r"[a-z]+\.(json|parquet|safetensors)")
 _MEMBER_BYTES = 5 << 30
 _AT_ONCE = 16  # parallel downloads
 _EVERY = 10.0  # seconds between two uploads of a file that changes repeatedly
-_attached: dict[str, str] = {}  # by the path of a copy: the URL
+_attached: dict[str, str] = {}  # the URL for the path of each copy
 _seen: dict[tuple[Path, str], float] = {}  # when a file was last seen in its bucket
 _sent: dict[Path, tuple[float, int]] = {}  # by file: when it was last uploaded, and its modification time then
 
@@ -86,7 +86,7 @@ def located(name: str | Path) -> Path:
 
 
 def bucket_of(root: Path) -> Bucket | None:
-    """The bucket of which a folder is the copy; None if the store itself is a folder."""
+    """The bucket whose local copy is this folder; None if the store itself is a folder."""
     try:
         with open(f"{root}/{_NOTE}", encoding="utf-8") as file:
             return _bucket(str(root), json.loads(file.readline())["url"])
@@ -107,19 +107,19 @@ def address_of(root: Path) -> str:
 
 
 def shown(text: str) -> str:
-    """A sentence in which the path of each local copy is replaced by the URL of its bucket."""
+    """The sentence, with the path of each local copy replaced by the URL of its bucket."""
     for path, url in _attached.items():
         text = text.replace(path, url)
     return text
 
 
 def object_of(key: str) -> str:
-    """The object that holds a run."""
+    """The name of the object that contains a run."""
     return f"runs/{key}.tar"
 
 
 def exists(root: Path, name: str, every: float = 0.0) -> bool:
-    """Whether a file of the store is there.
+    """Whether a file exists in the store.
 
     Args:
         root: the store.
@@ -155,11 +155,11 @@ def _note(root: Path, versions: dict[str, str]) -> None:
 
 
 def refresh(root: Path, *, anew: bool = False) -> None:
-    """Update the copy to what the bucket holds.
+    """Update the copy to the present content of the bucket.
 
     Args:
         root: the store.
-        anew: fetch every object, even if its version is known.
+        anew: fetch every object again, even if its version is known.
 
     Raises:
         OSError: the bucket cannot be reached.
@@ -168,7 +168,7 @@ def refresh(root: Path, *, anew: bool = False) -> None:
     if bucket is None:
         return
     began = time.time()
-    before = _versions(root)  # read first: what another process uploads after the listing must not look deleted
+    before = _versions(root)  # read before the listing: an object that is uploaded after it must not look deleted
     there = {name: version.tag for name, version in bucket.list().items() if _is_copied(name)}
     known = {} if anew else before
     new = [name for name, tag in there.items() if known.get(name) != tag or not _place(root, name).exists()]
@@ -177,7 +177,7 @@ def refresh(root: Path, *, anew: bool = False) -> None:
     for path in root.iterdir():
         if is_key(path.name) and object_of(path.name) not in there:
             with suppress(OSError):
-                if path.stat().st_mtime < began:  # else another process has added it to the bucket meanwhile
+                if path.stat().st_mtime < began:  # otherwise another process has added it to the bucket meanwhile
                     remove(path)
     gone = [name for name, tag in before.items() if tag and name not in there and _is_copied(name)]
     for name in gone:
@@ -252,7 +252,7 @@ def _unpack(data: bytes, folder: Path) -> None:
 
 
 def _packed(folder: Path) -> bytes:
-    """The files of a run as one archive, the same bytes for the same files."""
+    """The files of a run as one archive; equal files give equal bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as packed:
         for path in sorted(folder.iterdir(), key=lambda path: (path.name == "manifest.json", path.name)):
@@ -264,7 +264,7 @@ def _packed(folder: Path) -> bytes:
 
 
 def upload_run(root: Path, key: str, folder: Path, is_whole: Callable[[], bool]) -> bool:
-    """Put a finished draft of a run into the bucket, in one step; True at once if there is no bucket.
+    """Upload a finished draft of a run to the bucket, in one step; if there is no bucket, return True at once.
 
     Args:
         root: the store.
@@ -273,7 +273,8 @@ def upload_run(root: Path, key: str, folder: Path, is_whole: Callable[[], bool])
         is_whole: whether the run in the copy is undamaged.
 
     Returns:
-        Whether it is in place; False if the bucket holds an undamaged run with that key, which is then copied.
+        Whether the run is in place; False if the bucket already has an undamaged run with that key, which is then
+        copied.
     """
     bucket = bucket_of(root)
     if bucket is None:

@@ -16,8 +16,8 @@ __all__ = ["Guard", "join_parquet", "lazy_table", "metadata_of", "read_many", "r
 
 Column = NDArray[Any]
 Guard = Callable[[Callable[[], Any]], Any]
-_SMALL = 4_000_000  # most numbers in a table whose columns are read together: 32 MB
-_TOGETHER = 500  # most files that are read at once, because the reader keeps the footer of each in memory
+_SMALL = 4_000_000  # the most numbers in a table whose columns are read together: 32 MB
+_TOGETHER = 500  # the most files that are read at once, because the reader keeps the footer of each file in memory
 _DESCRIBED = "DESCRIBE SELECT * FROM read_parquet($files)"
 
 
@@ -38,7 +38,7 @@ def write_parquet(path: Path, columns: Mapping[str, Column], metadata: Mapping[s
 
 
 def metadata_of(path: Path) -> dict[str, str]:
-    """The texts stored in a Parquet file next to its schema.
+    """The strings stored in a Parquet file next to its schema.
 
     Raises:
         ValueError: the file is not readable Parquet.
@@ -58,10 +58,10 @@ def read_parquet(path: Path) -> dict[str, Column]:
 
 
 def read_many(paths: Sequence[Path]) -> Iterator[tuple[dict[str, Column], NDArray[np.int64]]]:
-    """The columns of many Parquet files one after another, some hundred files at a time.
+    """Read the columns of many Parquet files, several hundred files at a time.
 
     Yields:
-        The columns (a file may lack some of them), and for each row the index of its file in `paths`.
+        The columns (some may be missing in a file), and for each row the index of its file in `paths`.
 
     Raises:
         ValueError: a file is not readable Parquet; the message names it.
@@ -147,7 +147,7 @@ def _connection() -> duckdb.DuckDBPyConnection:
 
 
 def _options(metadata: Mapping[str, str]) -> str:
-    """How files are written: the same rows give the same bytes."""
+    """The options for writing a file, with which the same rows give the same bytes."""
     entries = ", ".join(f"{name}: {_quoted(text)}" for name, text in metadata.items())
     return "FORMAT parquet, COMPRESSION zstd" + (f", KV_METADATA {{{entries}}}" if entries else "")
 
@@ -169,7 +169,7 @@ def _quoted(text: str) -> str:
 
 
 def _plain(column: Column) -> Column:
-    """A plain array in which masked values are NaN (numbers) or None (texts)."""
+    """A plain array in which masked values are NaN (numbers) or None (strings)."""
     if not isinstance(column, np.ma.MaskedArray):
         return np.asarray(column)
     values, hidden = np.ma.getdata(column), np.ma.getmaskarray(column)

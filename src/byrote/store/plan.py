@@ -1,7 +1,8 @@
 """The plan of a store: the runs of a study, written once and read as plain data.
 
 `DIR/plan.json` names the study, its scale, the overrides and imported modules, and every run by key, part and spec. It
-also lists older contents of files and modules whose runs still count (`byrote run --accept`).
+also lists the older contents of files and modules that were accepted, so that runs made with them still count as done
+(`byrote run --accept`).
 """
 
 import itertools
@@ -23,7 +24,7 @@ from byrote.store.uncollected import uncollected
 
 __all__ = ["Entry", "Plan", "older_versions", "question"]
 
-_DIGITS = 6  # the fewest digits that may identify a content to accept
+_DIGITS = 6  # the fewest digits of a digest that may be given to accept a content
 _PLAN_DRAFT = re.compile(r"\.+plan\..*\.tmp\.json")
 
 
@@ -36,7 +37,7 @@ class Entry:
         part: the part of the study that contains it.
         spec: its spec as plain data.
         contents: the digests of the files and modules that the spec names, see `byrote.identity`.
-        bind: the fields of the spec that are chosen for its loss, see `byrote.study.Part`.
+        bind: the fields of the spec that were chosen for its loss, see `byrote.study.Part`.
     """
 
     key: str
@@ -47,11 +48,11 @@ class Entry:
 
     @property
     def question(self) -> str:
-        """A digest of its spec that does not depend on the contents of files and modules."""
+        """A digest of the run's spec that does not depend on the contents of files and modules."""
         return question(self.spec)
 
     def keys(self, accepted: Mapping[str, Iterable[str]]) -> Iterator[str]:
-        """Its own key, then the keys it would have with the older contents that were accepted."""
+        """The run's own key, then the keys that the run would have with the older contents that were accepted."""
         yield self.key
         choices = [[new, *accepted.get(name, ())] for name, new in self.contents.items()]
         for digests in itertools.islice(itertools.product(*choices), 1, None):
@@ -65,7 +66,7 @@ class Plan:
     Attributes:
         study, scale, overrides, imports: the arguments of `byrote run`.
         entries: every run, in the order of the study.
-        accepted: the digests of older contents whose runs still count, by the name of the file or module.
+        accepted: the digests of the older contents that were accepted, by the name of the file or module.
         file: the TOML file of the study, as it was given to `byrote run`; empty for a built-in study.
     """
 
@@ -110,13 +111,13 @@ class Plan:
             raise ValueError(f"{path} is not a plan that byrote wrote ({error}); choose another `out=`") from None
 
     def check_keys(self, path: Path) -> None:
-        """Check that the spec of each entry gives its key, which a seal does not ensure.
+        """Check that the key of each entry follows from its spec, because a seal alone does not ensure this.
 
         Args:
             path: the file of the plan.
 
         Raises:
-            ValueError: the spec of an entry gives another key.
+            ValueError: an entry has a key that does not follow from its spec.
         """
         for entry in self.entries:
             if run_key(entry.spec, entry.contents) != entry.key:
@@ -128,7 +129,8 @@ class Plan:
     def present(self, committed_keys: Iterable[str]) -> dict[str, str]:
         """For each finished entry, by key, the key of its committed run.
 
-        This is the entry's own key or, if older contents were accepted, the key of a run that was made with them.
+        The key of the run is the entry's own key or, if older contents were accepted, the key that results from one of
+        them.
         """
         whole = set(committed_keys)
         answers = {}
@@ -140,11 +142,12 @@ class Plan:
         return answers
 
     def accepting(self, root: Path, digests: Iterable[str] = ()) -> "Plan":
-        """This plan, together with older contents: those that its store accepts already, and further ones.
+        """A copy of this plan that accepts older contents: those that its store has accepted before, and those given
+        here.
 
         Args:
             root: the store; it need not exist yet.
-            digests: the first digits, at least six, of contents whose runs are in the store.
+            digests: the first digits, at least six, of the digests of contents with which runs in the store were made.
 
         Raises:
             ValueError: no run of an older version has contents that begin with these digits, or several contents do.
@@ -160,21 +163,21 @@ class Plan:
         return replace(self, accepted=accepted)
 
     def write(self, root: Path) -> None:
-        """Write the plan into a new store, or over an older plan if this plan includes all of its runs: a study may
-        grow.
+        """Write the plan into a new store, or replace an older plan if this plan includes all of its runs, because a
+        study may grow.
 
         Raises:
-            ValueError: the folder holds another study or scale, runs that this study does not contain, or files that do
-                not form a store.
+            ValueError: the folder has a store of another study or scale, or contains runs that are not in this study,
+                or files that do not form a store.
         """
         there = Plan.read(root)
         if there is not None:
             if (there.study, there.scale) != (self.study, self.scale):
                 raise ValueError(
-                    f"{root} holds study {there.study!r}{_scale(there.scale)}, not {self.study!r}{_scale(self.scale)}; "
-                    f"choose another `out=`"
+                    f"{root} contains study {there.study!r}{_scale(there.scale)}, "
+                    f"not {self.study!r}{_scale(self.scale)}; choose another `out=`"
                 )
-            # the study is the same even if its files and modules have other contents or other names
+            # the study is the same even if its files and modules have different contents or names
             keys = {entry.key for entry in self.entries}
             others = [entry for entry in there.entries if entry.key not in keys]
             questions = {entry.question for entry in self.entries} if others else set()
@@ -182,14 +185,14 @@ class Plan:
             shared = [entry for entry in there.entries if entry not in lost]
             if len(shared) < len(there.entries):
                 raise ValueError(
-                    f"{root} holds study {there.study!r}{_scale(there.scale)} made from a different spec "
+                    f"{root} contains study {there.study!r}{_scale(there.scale)} made from a different spec "
                     f"({len(there.entries)} runs, {len(shared)} of them among the {len(self.entries)} of this "
                     "study); choose another `out=`"
                 )
             if there != self:
                 self._store(root)
             return
-        if not self._create(root):  # another driver was faster, so its plan counts
+        if not self._create(root):  # another driver was faster, so its plan is kept
             self.write(root)
 
     def _store(self, root: Path) -> None:
@@ -200,10 +203,10 @@ class Plan:
         return {"format": FORMAT, **asdict(self)}
 
     def _create(self, root: Path) -> bool:
-        """Write the plan of a new store; False where another driver has written one in the meantime.
+        """Write the plan of a new store; False if another driver has written a plan in the meantime.
 
-        A driver writes the plan before anything else. So files beside a plan are a store, even if the plan was absent
-        a moment ago.
+        A driver writes the plan before anything else. So a folder that has a plan and other files is a store, even if
+        the plan did not exist a moment ago.
         """
         text, bucket = sealed(self._sealed()), bucket_of(root)
         if bucket is not None:
@@ -219,7 +222,8 @@ class Plan:
 
 
 def _has_files(root: Path) -> bool:
-    """Whether a folder holds anything but drafts of a plan, which a driver that starts now or was killed leaves."""
+    """Whether a folder contains anything except drafts of a plan, which come from drivers that are starting or were
+    killed."""
     return any(not _PLAN_DRAFT.fullmatch(path.name) for path in root.iterdir())
 
 
@@ -240,8 +244,9 @@ def _of_format(data: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     """The entries of a stored plan, after a check that it has the format of this byrote."""
     if data["format"] != FORMAT:
         raise ValueError(
-            f"{path} has format {data['format']}, but this byrote reads format {FORMAT}; run the study again into "
-            "another `out=`, or read the store with the byrote that wrote it"
+            f"{path} has format {data['format']}, but this version of byrote reads format {FORMAT}; "
+            "run the study again into "
+            "another `out=`, or read the store with the version that wrote it"
         )
     entries: list[dict[str, Any]] = data["entries"]
     return entries
@@ -253,7 +258,8 @@ def question(spec: Mapping[str, Any]) -> str:
 
 
 def older_versions(root: Path, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """Committed runs of the plan's specs that were made with contents of a file or module that are not accepted.
+    """Committed runs that have a spec of this plan, but were made with content of a file or module that is not
+    accepted.
 
     Returns:
         The keys of the runs by the name of the file or module and the first digits of its content, such as "mine
@@ -264,7 +270,7 @@ def older_versions(root: Path, plan: Plan) -> dict[str, tuple[str, ...]]:
 
 
 def _older(root: Path, plan: Plan) -> dict[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Committed runs of older versions, by the names and contents that differ."""
+    """The keys of committed runs of older versions, by the names and contents in which they differ from the plan."""
     entries = {entry.question: entry for entry in plan.entries if entry.contents}
     keys = committed(root) if entries else []
     used = set(plan.present(keys).values())
@@ -274,7 +280,7 @@ def _older(root: Path, plan: Plan) -> dict[tuple[tuple[str, str], ...], tuple[st
             continue
         try:
             spec, contents = read_spec(root, key)
-        except DamagedRunError:  # it does not count; `byrote verify` reports it
+        except DamagedRunError:  # a damaged run is left out; `byrote verify` reports it
             continue
         entry = entries.get(question(spec))
         if entry is not None:
@@ -287,9 +293,7 @@ def _older(root: Path, plan: Plan) -> dict[tuple[tuple[str, str], ...], tuple[st
 def _one_of(prefix: str, known: Iterable[tuple[str, str]], root: Path) -> tuple[str, str]:
     """Find the only content whose digest begins with these digits; returns its name and digest."""
     if len(prefix) < _DIGITS:
-        raise ValueError(
-            f"`accept=` needs at least the first {_DIGITS} digits of the digest of a content, got {prefix!r}"
-        )
+        raise ValueError(f"`accept=` needs at least the first {_DIGITS} digits of a digest, got {prefix!r}")
     meant = sorted(one for one in known if one[1].startswith(prefix.lower()))
     if len(meant) == 1:
         return meant[0]

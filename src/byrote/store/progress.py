@@ -1,5 +1,5 @@
-"""How fast a store fills, how long it will take, and what went wrong, from its events and notes. This module never
-loads torch."""
+"""The speed, remaining time and problems of the sweeps on a store, from its events and notes. This module never loads
+torch."""
 
 import os
 import time
@@ -11,13 +11,13 @@ from byrote.store.log import read_costs, read_events
 
 __all__ = ["problems_of", "progress_of"]
 
-_LATEST = 50  # the latest finished runs, from which the rate is computed
+_LATEST = 50  # number of the latest finished runs from which the rate is computed
 
 Event = Mapping[str, Any]
 
 
 def progress_of(root: Path, state: Mapping[str, Any], now: float | None = None) -> dict[str, Any]:
-    """The drivers, rate, remaining time and problems of a store, which `state_of` leaves out.
+    """The drivers, rate, remaining time and problems of a store, in addition to the counts of `state_of`.
 
     Args:
         root: the store.
@@ -25,8 +25,9 @@ def progress_of(root: Path, state: Mapping[str, Any], now: float | None = None) 
         now: seconds since 1970; None: the current time.
 
     Returns:
-        drivers: how many are at work; runs_per_hour: the rate of their latest runs (None: unknown); seconds_left: the
-        remaining time by this rate and by the cost of the missing runs (None: unknown); problems: see `problems_of`.
+        drivers: the number of drivers at work; runs_per_hour: the rate of their latest runs (None: unknown);
+            seconds_left: the remaining time, from this rate and the cost of the missing runs (None: unknown); problems:
+            see `problems_of`.
     """
     now = time.time() if now is None else now
     events, costs = read_events(root), read_costs(root)
@@ -51,7 +52,7 @@ def progress_of(root: Path, state: Mapping[str, Any], now: float | None = None) 
 
 
 def _active(events: Sequence[Event], hosts: Iterable[str]) -> dict[str, Event]:
-    """The first event of each driver that is still at work, as far as this machine can tell, by the driver's name."""
+    """The first event of each driver that still seems to be at work, by the driver's name."""
     import socket
 
     begun: dict[str, Event] = {}
@@ -91,7 +92,8 @@ def problems_of(
 
     Returns:
         One mapping per kind: kind (diverged, the type of an exception, "worker died", or "not carried out"), runs,
-        first (the first line of the message of one of these runs), and key (of that run; its log has the rest).
+        first (the first line of one run's error message), and key (the key of that run, whose log has the full
+        message).
     """
     latest: dict[str, tuple[str, str]] = {failure["key"]: ("diverged", failure["error"]) for failure in failures}
     for event in events:

@@ -32,7 +32,7 @@ def prune(root: Path, *, foreign: bool = False, dry_run: bool = False) -> list[P
     """
     refresh(root)
     if Plan.read(root) is None:
-        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` made")
+        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` created")
     whole = whole_runs(root, committed(root), ())[0]
     paths = [*leftovers(root), *finished_checkpoints(root, whole), *_idle_notes(root)]
     if foreign:

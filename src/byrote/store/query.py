@@ -43,17 +43,18 @@ def _none() -> Table:
 
 @dataclass(frozen=True)
 class Results:
-    """The tables of a store as they are stored; `byrote.analysis.Analysis` makes them comparable.
+    """The tables of a store as they were written; `byrote.analysis.Analysis` prepares them for comparisons.
 
     Attributes:
         runs: one row per run: key, part, status ("done" or "failed"), error, its spec, the contents of the files and
             modules it names and the fields bound to its loss (each as JSON), and the facts of `training.facts`.
-        history: one row per run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings.
+        history: one row per run and evaluated epoch: `run` (the index of the run's row in `runs`), epoch, and the
+            readings.
         source: where the tables were read from, for captions.
-        about: study, scale, machine, and the runs that were left out, for the head of a report.
-        load_features: returns the features of runs with M = 2, see `features`.
-        feature_files: returns the files that hold these features, so that they can be joined without reading them into
-            memory.
+        about: study, scale, machine, and the runs that were left out, for the top of a report.
+        load_features: a function that returns the features of runs with M = 2, see `features`.
+        feature_files: a function that returns the files of these features, so that they can be joined without reading
+            them into memory.
     """
 
     runs: Table
@@ -65,17 +66,17 @@ class Results:
 
     @cached_property
     def features(self) -> Table:
-        """The last features of runs with M = 2: key, split, id, true, observed, x, y; read when first used."""
+        """The final features of runs with M = 2, read on first use: key, split, id, true, observed, x, y."""
         return self.load_features()
 
     @property
     def partial(self) -> str:
-        """How many of the planned runs the tables hold, such as "6 of 108 runs"; empty if they hold all."""
+        """How many of the planned runs are in the tables, such as "6 of 108 runs"; empty if all runs are there."""
         planned = int(self.about.get("planned", 0))
         return f"{len(self.runs)} of {planned} runs" if len(self.runs) < planned else ""
 
     def where(self, mask: NDArray[np.bool_]) -> "Results":
-        """The tables of the runs that a mask (R,) selects; the other runs no longer count as planned."""
+        """The tables of the runs that a mask (R,) selects; the other runs are also removed from the planned runs."""
         place = np.where(mask, np.cumsum(mask) - 1, -1)
         runs, history = self.runs.take(np.flatnonzero(mask)), self.history
         if len(history):
@@ -106,28 +107,29 @@ def read_results(root: str | Path, facts: Facts | None = None) -> Results:
 
     Args:
         root: the folder.
-        facts: what the facts of the runs are compared with; None: `Facts()`, which loads torch if some are not in the
-            cache.
+        facts: the source of the right facts, to which the stored facts are compared; None: `Facts()`, which loads torch
+            if some facts are not in the cache.
 
     Raises:
-        ValueError: the folder is neither, a file in it is damaged, or an older byrote wrote it.
+        ValueError: the folder is neither of these, a file in it is damaged, or an older version of byrote wrote it.
     """
     folder = located(root)
     if not is_results(folder):
-        raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` made")
+        raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` created")
     plan = Plan.read(folder)
     facts = facts or Facts()
     stored = read_compacted(folder, facts) if has_compacted(folder) else None
     if plan is not None:
         return _planned(folder, plan, stored, facts)
     if stored is None:
-        raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` made")
+        raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` created")
     features = partial(_features, folder, stored, {})
     return Results(stored.runs, stored.history, str(folder), stored.about, features, stored.feature_files)
 
 
 def _planned(folder: Path, plan: Plan, stored: Compacted | None, facts: Facts) -> Results:
-    """The runs of a plan, in its order: from the compacted tables if they exist, else from the runs' folders."""
+    """The runs of a plan, in its order: from the compacted tables if they exist, otherwise from the folders of the
+    runs."""
     compacted = {} if stored is None else {key: row for row, key in enumerate(stored.runs["key"].tolist())}
     present = plan.present({*committed(folder), *compacted})
     entries = [entry for entry in plan.entries if entry.key in present]
@@ -181,7 +183,7 @@ def _history(
 
 
 def _whole(folder: Path, keys: Iterable[str], names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """The manifests of runs, after a check that these files are as they were written."""
+    """The manifests of runs, after a check that no manifest has changed since it was written."""
     manifests, flaws = whole_runs(folder, keys, names)
     for flaw in flaws.values():
         raise DamagedRunError(folder, flaw)
@@ -189,19 +191,19 @@ def _whole(folder: Path, keys: Iterable[str], names: tuple[str, ...]) -> dict[st
 
 
 def _runs_with_features(folder: Path, manifests: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-    """The files of features in the folders of runs, checked."""
+    """The files of features in the folders of runs, after a check."""
     keys = [key for key, manifest in manifests.items() if _FEATURES in manifest["files"]]
     return [folder / key / _FEATURES for key in _whole(folder, keys, (_FEATURES,))]
 
 
 def _feature_files(folder: Path, stored: Compacted | None, manifests: Mapping[str, Mapping[str, Any]]) -> Parts:
-    """The files that hold features, checked: the compacted file, then the files of the runs."""
+    """The files of features, after a check: first the compacted file, then the files of the runs."""
     own = _runs_with_features(folder, manifests)
     return [*([] if stored is None else stored.feature_files()), *([own] if own else [])]
 
 
 def _features(folder: Path, stored: Compacted | None, manifests: Mapping[str, Mapping[str, Any]]) -> Table:
-    """The features of all runs: the compacted ones, then those in the folders of runs."""
+    """The features of all runs: first the compacted features, then the features in the folders of runs."""
     tables = [] if stored is None else stored.features()
     paths = _runs_with_features(folder, manifests)
     if paths:
@@ -242,8 +244,8 @@ def _about_plan(
 def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") -> Path:
     """Write the tables of a store as `table.parquet`, `runs.parquet`, `features.parquet`, and `about.json`.
 
-    Specs, contents, and errors about missing data contain paths. In them the home folder is written as `~`, since these
-    files are meant to be shared.
+    Specs, contents, and errors about missing data contain paths. In these paths the home folder is written as `~`,
+    because the tables are meant to be shared.
 
     Args:
         root: the store.
@@ -251,7 +253,7 @@ def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") 
         part: only the runs of this part of the study; empty: all. A part cannot be written into the store itself.
 
     Raises:
-        ValueError: `root` is not a store, or it has no such part.
+        ValueError: `root` is not a store, or the part does not exist.
         byrote.files.WriteError: the disk is full or read-only.
 
     Damaged tables in a store are written again from the folders of its runs, if no run would be lost.
@@ -271,10 +273,10 @@ def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") 
 
 
 def _undamaged(root: Path) -> Results:
-    """The tables of a store; if its compacted tables are damaged, those in the folders of its runs, unless runs lack.
+    """The tables of a store; if its compacted tables are damaged, they are made from the folders of its runs.
 
     Raises:
-        CompactedError: the compacted tables are damaged, and they may hold runs that have no folder.
+        CompactedError: the compacted tables are damaged, and they may contain runs that have no folder.
     """
     try:
         results = read_results(root)

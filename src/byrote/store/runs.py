@@ -1,7 +1,7 @@
-"""One stored run, read and checked: `DIR/<key>/` must hold exactly what byrote wrote for that key.
+"""Read and check one stored run: `DIR/<key>/` must contain exactly what byrote wrote for that key.
 
-The manifest is sealed and names every other file with its size and SHA-256, including `spec.json`, from which the key
-follows. So no file in the folder can be truncated, altered, or exchanged with a file of another run unnoticed.
+The manifest is sealed and lists every other file with its size and SHA-256. One of these files is `spec.json`, from
+which the key follows. So a file that is truncated, altered, or exchanged with a file of another run is noticed.
 """
 
 import os
@@ -48,7 +48,7 @@ class Flaw:
         kind: "torn" (a file is missing or truncated), "altered", "swapped" (a file belongs to another run), "missing"
             (the run is in the plan but not in the store), or "foreign" (the run is in the store but not in the plan).
         file: the file; empty if the flaw concerns the run as a whole.
-        words: what is wrong, as the predicate of a sentence about the file.
+        words: the predicate of a sentence about the file, such as "is truncated (3 of 8 bytes)".
     """
 
     key: str
@@ -66,12 +66,12 @@ class Flaw:
 
 
 def facts_flaw(key: str, wrong: str) -> Flaw:
-    """The flaw of a manifest whose facts contradict the run's spec; `wrong` lists these facts."""
+    """The flaw of a manifest that has facts contradicting the run's spec; `wrong` lists these facts."""
     return Flaw(key, "altered", MANIFEST, f"has facts that contradict its spec ({wrong})")
 
 
 class DamagedRunError(ValueError):
-    """A stored run is not what byrote wrote."""
+    """A stored run is not as byrote wrote it."""
 
     def __init__(self, root: Path, flaw: Flaw) -> None:
         super().__init__(flaw.sentence(root))
@@ -101,7 +101,7 @@ def read_manifest(root: Path, key: str) -> dict[str, Any]:
     """The manifest of a run.
 
     Raises:
-        DamagedRunError: it cannot be read, is not as it was written, or belongs to another run.
+        DamagedRunError: it cannot be read, has changed since it was written, or belongs to another run.
     """
     path = root / key / MANIFEST
     try:
@@ -112,13 +112,13 @@ def read_manifest(root: Path, key: str) -> dict[str, Any]:
         words = str(error).removeprefix(f"{path} ")
         raise _damaged(root, key, "altered", MANIFEST, words) from None
     if manifest.get("format") != FORMAT:
-        words = f"has format {manifest.get('format')}, but this byrote reads format {FORMAT}"
+        words = f"has format {manifest.get('format')}, but this version of byrote reads format {FORMAT}"
         raise _damaged(root, key, "altered", MANIFEST, words)
     if manifest.get("key") != key:
         raise _damaged(root, key, "swapped", MANIFEST, f"belongs to run {manifest.get('key')}")
     files = manifest.get("files")
     if not isinstance(files, dict) or SPEC not in files or not (is_sealed or manifest.keys() == _UNSEALED):
-        raise _damaged(root, key, "altered", MANIFEST, "does not hold what byrote writes")
+        raise _damaged(root, key, "altered", MANIFEST, "does not contain what byrote writes")
     return manifest
 
 
@@ -142,7 +142,7 @@ def read_spec(root: Path, key: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def check_sizes(root: Path, manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
-    """Check that every file of the manifest exists and is not shorter than when it was written.
+    """Check that every file in the manifest exists and is not shorter than it was when written.
 
     Raises:
         DamagedRunError: a file is missing or truncated.
@@ -160,7 +160,7 @@ def check_sizes(root: Path, manifest: Mapping[str, Any], sizes: Mapping[str, int
 
 
 def check_file(root: Path, manifest: Mapping[str, Any], name: str) -> None:
-    """Check that a file has the checksum of the manifest, and that the spec gives the key.
+    """Check that a file has the checksum in the manifest, and that the key follows from the spec.
 
     Raises:
         DamagedRunError: the checksum or the key differs.
@@ -187,7 +187,7 @@ def check_file(root: Path, manifest: Mapping[str, Any], name: str) -> None:
 
 
 def _ends_with(path: Path, key: str) -> bool:
-    """Whether the last bytes of a Parquet file, where its metadata are, contain a key; this needs no parser."""
+    """Whether the last bytes of a Parquet file contain a key; the metadata are there, so no parser is needed."""
     with path.open("rb") as file:
         file.seek(-min(os.path.getsize(path), _FOOTER), os.SEEK_END)
         return key.encode() in file.read()
@@ -205,7 +205,7 @@ def read_weights(root: Path, key: str) -> dict[str, NDArray[Any]]:
     """The trained weights of a run by name.
 
     Raises:
-        ValueError: the run does not exist, has no stored weights, or its file is not as it was written.
+        ValueError: the run does not exist or has no stored weights, or the file has changed since it was written.
     """
     if not is_key(key) or not (root / key / MANIFEST).is_file():
         raise ValueError(f"{root} has no run {key!r}; use a key from its table of runs")
@@ -222,10 +222,10 @@ def read_weights(root: Path, key: str) -> dict[str, NDArray[Any]]:
 
 
 def check_run(root: Path, key: str, manifest: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Check that all files of a run exist, and that the named files are as they were written.
+    """Check that all files of a run exist, and that the named files have not changed since they were written.
 
     Raises:
-        DamagedRunError: a file is missing or is not as it was written.
+        DamagedRunError: a file is missing, or has changed since it was written.
     """
     try:
         sizes = {entry.name: entry.stat().st_size for entry in os.scandir(root / key)}

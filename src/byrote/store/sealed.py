@@ -1,8 +1,9 @@
-"""Sealed JSON: a file whose first line holds the SHA-256 of the rest, so that no change of the file goes unnoticed.
+"""Sealed JSON: a file whose first line contains the SHA-256 of all other lines, so that any change to the file is
+noticed.
 
 A seal reveals damage and accidental edits, but not forgery: anyone who can write to a store can also seal a file. Older
-files without a seal start with a line that holds only a brace; a flipped bit cannot turn a sealed file into such a
-file.
+files without a seal start with a line that contains only a brace; a flipped bit cannot turn a sealed file into a file
+without a seal.
 """
 
 import hashlib
@@ -56,7 +57,7 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not a JSON object, or it is not as it was written.
+        ValueError: the file is not a JSON object, or has changed since it was written.
     """
     raw = path.read_bytes()
     try:
@@ -65,7 +66,7 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error})") from None
     if not isinstance(value, dict):
-        raise ValueError(f"{path} is damaged (it does not hold a JSON object)")
+        raise ValueError(f"{path} is damaged (it does not contain a JSON object)")
     digest = value.pop("digest", None)
     if digest is None and raw.startswith(b"{\n"):
         return value, False

@@ -1,7 +1,8 @@
 """The state of a store: which runs are done, failed, being trained, or left out.
 
-A run is being trained while its lease is held (`byrote.store.leases`); `DIR/.running/<key>.json` holds its progress.
-`DIR/unavailable.json` names the runs whose data were not available when the study was last run, with the reason.
+A run is being trained while its lease is held (`byrote.store.leases`); its progress is in `DIR/.running/<key>.json`.
+`DIR/unavailable.json` lists the runs whose data were not available when the study was last run, with the reason for
+each.
 """
 
 import json
@@ -29,7 +30,7 @@ _EVERY = 10.0  # seconds between two uploads of the note of a run, if the store 
 
 
 def mark_running(root: Path, keys: Iterable[str], facts: Mapping[str, Any]) -> None:
-    """Note that this process is training these runs, and how far it has come."""
+    """Note that this process is training these runs, and how many epochs are done."""
     folder = root / ".running"
     folder.mkdir(exist_ok=True)
     about = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
@@ -83,10 +84,11 @@ def not_run(root: Path, plan: Plan, done: Iterable[str]) -> list[dict[str, str]]
 
 
 def state_of(root: Path) -> dict[str, Any]:
-    """Counts of missing, running, done, failed, damaged and unavailable runs, with the reasons for the last three.
+    """The numbers of missing, running, done, failed, damaged and unavailable runs, with the reasons for the last three
+    kinds.
 
-    A run counts as damaged if its manifest is not as it was written, or has facts that contradict its spec, as far as
-    the right facts are known (`byrote.store.facts`). Only `byrote verify` checks its other files.
+    A run counts as damaged if its manifest has changed since it was written, or if its facts are known to contradict
+    its spec (`byrote.store.facts`). Only `byrote verify` checks the other files of a run.
 
     Raises:
         ValueError: the folder is not a store.
@@ -94,7 +96,7 @@ def state_of(root: Path) -> dict[str, Any]:
     refresh(root)
     plan = Plan.read(root)
     if plan is None:
-        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` made")
+        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` created")
     present = plan.present(committed(root))
     manifests, flaws = whole_runs(root, present.values(), ())
     runs = ((entry, manifests.get(present.get(entry.key, ""))) for entry in plan.entries)

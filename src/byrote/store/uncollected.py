@@ -1,4 +1,4 @@
-"""Pause garbage collection while very many lasting objects are made, because it would scan all of them repeatedly."""
+"""Pause garbage collection while many long-lived objects are created, because it would scan all of them repeatedly."""
 
 import gc
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ __all__ = ["uncollected"]
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No garbage is collected in the block; use it for short blocks that create lasting objects."""
+    """Pause garbage collection in the block; use it for short blocks that create long-lived objects."""
     collects = gc.isenabled()
     gc.disable()
     try:

@@ -1,7 +1,7 @@
-"""Which runs of a store are undamaged: each file is checked once, and the result is kept until the file changes.
+"""Find the undamaged runs of a store: each file is checked once, and the result is kept until the file changes.
 
-`DIR/.verified.json` holds, for each run, its manifest and the time, size and inode of every file whose checksum was
-right. Then even a store of ten thousand runs can be opened again by listing its folders, without reading the files.
+For each run, `DIR/.verified.json` contains the manifest and the time, size and inode of every file whose checksum was
+right. With it, even a store of ten thousand runs can be opened by listing its folders, without reading the files.
 `byrote verify` ignores these results and reads every byte.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["flaw_of", "forget", "whole_runs"]
 Stamp = list[int]
 _MEMORY = ".verified.json"
 _SETTLED = 2.0  # seconds: a file that changed more recently may change again without a new time
-_WORTH = 64  # fewest newly checked files for which the memory is saved; a small store is fast without it
+_WORTH = 64  # save after at least this many newly checked files; a small store is fast without it
 
 
 def whole_runs(
@@ -36,8 +36,8 @@ def whole_runs(
     Args:
         root: the store.
         keys: the runs to look at.
-        names: the other files whose checksums are checked, such as files to be read next; None: all files; `()`: none,
-            not even the spec.
+        names: the files whose checksums are checked besides manifest and spec, such as files to be read next. None: all
+            files; `()`: no file but the manifest.
         believed: whether to rely on earlier checks; False: read every file again.
     """
     memory = _Memory(root, believed)
@@ -53,7 +53,7 @@ def whole_runs(
 
 
 def flaw_of(root: Path, key: str, names: Collection[str] | None = None) -> Flaw | None:
-    """What is wrong with one run, whose files are read again; None if it is undamaged. See `whole_runs`."""
+    """Read the files of one run again, and return what is wrong with it; None if it is undamaged. See `whole_runs`."""
     try:
         _Memory(root, believed=False).look(key, names)
     except DamagedRunError as error:
@@ -76,7 +76,7 @@ class _Memory:
         self._new = 0
         self._now = time.time()
         if believed:
-            with suppress(OSError, ValueError, KeyError, TypeError, IndexError):  # the file is made again
+            with suppress(OSError, ValueError, KeyError, TypeError, IndexError):  # an unreadable file is made again
                 stored = read_sealed(self._path)[0]
                 machines = [json.loads(text) for text in stored["machines"]]
                 with uncollected():

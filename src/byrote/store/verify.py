@@ -23,11 +23,12 @@ class Verification:
 
     Attributes:
         root: the folder.
-        planned: how many runs its plan contains; 0 for compacted results, which are checked as they are.
-        whole: how many of them are present and undamaged.
-        flaws: what is wrong, by key. A run that is not there yet is "missing", unless its data are unavailable.
+        planned: how many runs its plan contains; 0 for compacted results, which have no plan.
+        whole: how many of the planned runs are present and undamaged.
+        flaws: the flaws, by the key of the run. A run that does not exist yet is "missing", unless its data are
+            unavailable.
         unavailable, older: how many runs were left out because their data are unavailable, and how many were made with
-            older contents of a file or module; neither counts as a flaw.
+            older contents of a file or module. Neither is a flaw.
     """
 
     root: Path
@@ -47,8 +48,8 @@ class Verification:
 def verify(root: Path) -> Verification:
     """Read every file again, without the results of earlier checks.
 
-    Besides the size and checksum of each file, this checks that a Parquet file names the run of its folder, and that
-    the facts of a manifest agree with its spec, as far as they do not depend on data.
+    Three things are checked: the size and checksum of each file, the run that each Parquet file names, and the facts
+    that do not depend on data.
 
     Raises:
         ValueError: the folder is neither a store nor a results folder, or its plan, its notes or its compacted tables
@@ -56,7 +57,7 @@ def verify(root: Path) -> Verification:
     """
     refresh(root, anew=True)
     if not is_results(root):
-        raise ValueError(f"{root} is neither a store nor a results folder; name a folder that `byrote run` made")
+        raise ValueError(f"{root} is neither a store nor a results folder; name a folder that `byrote run` created")
     plan = Plan.read(root)
     if plan is None or (root / "about.json").exists():
         results = read_results(root)

@@ -38,14 +38,14 @@ _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
 def write_rows(path: str | Path, rows: Sequence[Row], form: Form, caption: str = "") -> Path:
     """Write rows as one file, completely or not at all.
 
-    CSV and Parquet hold every digit; an absent value is an empty cell or NULL. A LaTeX table holds four significant
-    digits, is a `tabular` in the style of the package booktabs, and names its source in a comment.
+    CSV and Parquet files contain every digit; an absent value is an empty cell or NULL. A LaTeX table has four
+    significant digits, is a `tabular` in the style of the package booktabs, and names its source in a comment.
 
     Args:
         path: the file without its ending, which follows from the form.
-        rows: at least one, as dictionaries; a column that a row lacks has an absent value there.
+        rows: at least one row, each a dictionary; a column that is missing in a row has an absent value there.
         form: "csv", "parquet", or "latex".
-        caption: what the rows are, for the comment in a LaTeX file.
+        caption: a description of the rows, for the comment in a LaTeX file.
 
     Returns:
         The path of the file.

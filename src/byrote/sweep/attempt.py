@@ -13,9 +13,10 @@ __all__ = ["attempt"]
 
 
 def attempt(task: Mapping[str, Any], emit: Callable[[dict[str, Any]], object], stop: Callable[[], bool]) -> None:
-    """Run a task and emit its events, the last of which is done, held, stopped or error; no exception is raised.
+    """Run a task and emit its events, the last of which is "done", "held", "stopped" or "error"; no exception is
+    raised.
 
-    The driver's module search path is appended to that of this process, so that no module of the user shadows a
+    The driver's module search path is appended to the search path of this process, so that no user module shadows a
     library.
 
     Args:
@@ -30,6 +31,6 @@ def attempt(task: Mapping[str, Any], emit: Callable[[dict[str, Any]], object], s
         last = {"event": "held", "keys": held.keys}
     except Stopped as stopped:
         last = {"event": "stopped", "epoch": stopped.epoch}
-    except Exception as error:  # the driver reports it, and the next task follows
+    except Exception as error:  # the driver reports the error and goes on to the next task
         last = {"event": "error", "type": type(error).__name__, "message": str(error) or repr(error)}
     emit(last)

@@ -1,4 +1,4 @@
-"""Select the runs of a plan whose specs have given values."""
+"""Select the runs of a plan by values in their specs."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -11,15 +11,15 @@ __all__ = ["chosen"]
 
 
 def chosen(entries: Iterable[Entry], where: Mapping[str, Collection[Any]]) -> set[str]:
-    """The keys of the entries that have one of the given values at every path.
+    """The keys of the entries that have, at each path, one of the values given for it.
 
     Args:
         entries: the entries of a plan.
         where: the wanted values for each dotted path of the spec, such as "noise.rate". The path of a component, such
-            as "loss", stands for its kind, and "part" for the part of the study.
+            as "loss", means its kind, and "part" means the part of the study.
 
     Raises:
-        ValueError: a path is in no spec, a value does not occur at its path, or no run has the wanted values at all
+        ValueError: no spec has a path, no run has a value at its path, or no single run has the wanted values at all
             paths.
     """
     leaves = {entry.key: {"part": entry.part, **_with_kinds(entry.spec)} for entry in entries}
@@ -45,14 +45,14 @@ def chosen(entries: Iterable[Entry], where: Mapping[str, Collection[Any]]) -> se
 
 
 def _with_kinds(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The leaves of a spec, and the kind of each component under the component's own path."""
+    """The leaves of a spec by dotted path; the path of a component itself leads to its kind."""
     leaves = flatten(spec)
     kinds = {path.removesuffix(".kind"): kind for path, kind in leaves.items() if path.endswith(".kind")}
     return {**leaves, **kinds}
 
 
 def _text(value: Any) -> str:
-    """A text for a value, the same for equal values such as 1 and 1.0."""
+    """A value as text; equal values such as 1 and 1.0 give the same text."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     return canonical(value)

@@ -1,4 +1,4 @@
-"""The cost of training a run, by which tasks are ordered and the remaining time is predicted."""
+"""The cost of training a run, from which tasks are ordered and the remaining time is predicted."""
 
 from typing import Any
 
@@ -33,9 +33,9 @@ _COUNTED: dict[tuple[str, tuple[int, ...], int], int] = {}
 def multiply_adds(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> int:
     """Multiply-adds of one sample's forward pass through the linear and convolution layers.
 
-    A layer counts as its number of outputs times the number of weights per output. Other products in a user's own
-    module (attention, recurrence) are not counted. The result is 0 for a network that cannot be built or run, whose
-    tasks fail at once with the reason.
+    The cost of a layer is its number of outputs times the number of weights per output. Other products in a user's own
+    module (attention, recurrence) are not counted. The result is 0 for a network that cannot be built or run; its tasks
+    fail at once and report the reason.
 
     >>> from byrote.networks import MLP
     >>> multiply_adds(MLP(depth=2, width=8, feature_width=3), (1, 4, 4), 5)  # 16 x 8 + 8 x 3 + 3 x 5

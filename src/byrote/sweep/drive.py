@@ -18,8 +18,8 @@ from byrote.sweep.stop import Stop
 
 __all__ = ["Driver"]
 
-_DISK = ("OSError", "WriteError", "StoreLostError")  # errors of a worker that cannot write to the store
-_LOOK, _SLOWER = 0.2, 1.3  # seconds until the runs of other drivers are checked again, and how that wait grows
+_DISK = ("OSError", "WriteError", "StoreLostError")  # types of errors when the store cannot be written to
+_LOOK, _SLOWER = 0.2, 1.3  # seconds until the runs of other drivers are checked again, and the growth of this wait
 _TICK = 0.25  # seconds between two checks of whether to stop
 
 
@@ -27,7 +27,7 @@ class Driver:
     """Gives tasks to an executor, and records their events.
 
     Args:
-        executor: where they run.
+        executor: where the tasks run.
         plan: the plan of the store.
         costs: multiply-adds of each run, by key.
         stop: returns whether the sweep should stop.
@@ -48,7 +48,7 @@ class Driver:
         self._held: dict[str, Task] = {}  # another driver is training them
 
     def carry_out(self, todo: Sequence[Task], on: str) -> None:
-        """Run these tasks. Whatever happens, the workers are ended and the notes of their runs are removed at the end.
+        """Run these tasks. In every case, the workers are ended and the notes of their runs are removed at the end.
 
         Raises:
             OSError: the store cannot be written to.
@@ -76,7 +76,8 @@ class Driver:
             for path in leftovers(self._root):
                 remove(path)
             clear_leases(self._root)
-            clear_abandoned(self._root, [entry.key for entry in self._plan.entries])  # also notes of drivers that died
+            # including the notes of drivers that died
+            clear_abandoned(self._root, [entry.key for entry in self._plan.entries])
             self._log.write("end", {"done": self._outcome.done, "left": self._outcome.left, "reason": reason})
 
     def _submit(self, tasks: Sequence[Task]) -> None:
@@ -84,7 +85,8 @@ class Driver:
             self._executor.submit(task)
 
     def _freed(self, others: Watch) -> list[Task]:
-        """Wait until some runs that other drivers were training are done or free; returns the tasks that are left."""
+        """Wait until some of the runs that other drivers are training are done or free; returns the tasks that are
+        left."""
         held, self._held = list(self._held.values()), {}
         names = [name for task in held for name in (task.name, *task.keys)]
         wait, longest = _LOOK, seconds_of_a_lease() / 6

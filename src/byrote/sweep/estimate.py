@@ -25,8 +25,8 @@ from byrote.training.evaluate import snapshots
 
 __all__ = ["Estimate", "estimate"]
 
-_TIMED = 6  # most kinds of networks that are timed; the others get the median rate
-_SECONDS = 1.0  # seconds of training that are timed
+_TIMED = 6  # the most kinds of runs that are timed; others get the median rate
+_SECONDS = 1.0  # seconds for which training is timed
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Estimate:
     """What a sweep would do.
 
     Attributes:
-        planned, done, runs, tasks: numbers of planned runs, of finished runs, and of runs and tasks that would be
-            trained.
-        flop: floating-point operations of their training, two per multiply-add, without evaluations.
-        core_seconds: the time that one worker would need for all of them; NaN if no rate is known.
+        planned, done, runs, tasks: the numbers of planned runs, of finished runs, of runs that would be trained, and of
+            their tasks.
+        flop: floating-point operations of this training, two per multiply-add, without evaluations.
+        core_seconds: the time that one worker would need for all tasks; NaN if no rate is known.
         seconds: the time that all workers together would need, at least the time of the longest task.
-        source: where the rate comes from, in words.
+        source: the source of the rate, in words.
         parts: runs, flop and core_seconds of each part of the study.
     """
 
@@ -68,11 +68,11 @@ def estimate(
     Args:
         todo: the tasks to be done.
         parts: the part of the study that each run belongs to, by key.
-        done: the manifests of the finished runs, by key of the plan.
+        done: the manifests of the finished runs, by their keys in the plan.
         experiments: all runs of the plan, by key.
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
         workers: the number of workers.
-        device: the device on which they would train.
+        device: the device on which the workers would train.
     """
 
     def cost(e: Experiment) -> float:
@@ -103,7 +103,7 @@ def estimate(
 
 
 def _kind(experiment: Experiment) -> str:
-    """What determines the rate of a run: runs of the same kind train at the same rate."""
+    """The kind of a run: runs of the same kind train at the same rate."""
     return f"{experiment.network.digest()} {experiment.training.precision} {experiment.training.batch_size}"
 
 
@@ -114,7 +114,7 @@ def _rates(
     cost: Callable[[Experiment], float],
     device: str,
 ) -> tuple[dict[str, float], str]:
-    """Multiply-adds per second for each kind of run to be done, and where these rates come from."""
+    """Multiply-adds per second for each kind of run that is left, and the source of these rates."""
     stored: dict[str, list[float]] = defaultdict(list)
     for key, manifest in done.items():
         clock = manifest.get("seconds", {})
@@ -164,7 +164,7 @@ def _train_on(cohort: Cohort, samples: int) -> None:
 
 
 def _part(cohort: Cohort, samples: int) -> Cohort:
-    """The same runs with only the first training samples, and the same share of the test samples."""
+    """The same runs with only the first training samples and the same fraction of the test samples."""
     held_out = max(len(cohort.test.labels) * samples // len(cohort.train.labels), 1)
     return replace(
         cohort,
@@ -181,7 +181,7 @@ def _first(images: Images, samples: int) -> Images:
 
 
 def _seconds(action: Callable[[], object]) -> float:
-    """The seconds that an action takes when it is repeated."""
+    """The seconds that an action takes, from repeated calls."""
     action()
     began = time.perf_counter()
     action()

@@ -20,15 +20,16 @@ class Outcome:
     """The result of a sweep.
 
     Attributes:
-        planned, done, done_before: numbers of planned runs, of runs that are done now, and of runs that were done
-            before.
+        planned, done, done_before: the numbers of planned runs, of runs that are done now, and of runs that were done
+            before this sweep.
         failed: runs that ended as "failed" (diverged), by key, including runs of earlier sweeps.
-        raised: runs in which byrote or a user's own code raised an exception, by key: the exception and its place.
+        raised: for each run in which byrote or a user's own code raised an exception, by key: the exception and its
+            place.
         broken: tasks that could not be trained at all, such as those whose worker died twice, in words.
         unavailable: runs that were left out because their data are not available, by key, with the reason.
-        older_versions: how many runs in the store were made with other contents of a file or module and do not count,
-            by the name of the file or module and the first digits of its content.
-        without_weights: how many runs were done before without weights, although weights were requested.
+        older_versions: how many runs in the store were made with different content of a file or module and are not
+            used, by the name of the file or module and the first digits of its content.
+        without_weights: if weights were requested: how many runs were done before and have no stored weights.
         stopped: why the sweep stopped before all was done, such as "interrupted"; empty if it was completed.
         reported: the keys of the runs that this sweep put into the store.
     """
@@ -73,7 +74,7 @@ class Outcome:
 
     @property
     def left(self) -> int:
-        """How many runs another sweep would train."""
+        """The number of runs that another sweep would train."""
         return self.planned - self.done - len(self.unavailable.keys() | self.raised.keys())
 
     @property
@@ -86,7 +87,7 @@ class Watcher:
     """Receives the progress of a sweep and does nothing; the command line has a subclass that draws a progress bar."""
 
     def begin(self, outcome: Outcome, todo: Sequence[Task], experiments: Mapping[str, Experiment]) -> None:
-        """Called when the plan is complete and these tasks are about to be trained."""
+        """Called after planning, when these tasks are about to be trained."""
 
     def event(self, event: Event, outcome: Outcome) -> None:
         """Called when a worker has reported an event."""

@@ -1,4 +1,4 @@
-"""From a study to tasks: which runs are missing, and which of them are trained together."""
+"""Turn a study into tasks: find the missing runs, and group the runs that are trained together."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -25,8 +25,7 @@ class Task:
     """Runs that one worker trains as one cohort.
 
     Args:
-        name: the name of the cohort as it was planned, so that its checkpoint is found again after some members are
-            done.
+        name: the name of the complete cohort, under which its checkpoint is found even after some members are done.
         experiments: the members that are not done yet.
         cost: the multiply-adds of training them all.
     """
@@ -42,11 +41,11 @@ class Task:
 
 
 def together(experiment: Experiment, device: str) -> int:
-    """The default number of runs like this experiment that are trained together.
+    """The default cohort size for runs like this experiment.
 
-    On a CPU the runs of a cohort go through the kernels one after another, which saves Python's share of a step:
-    up to a third for dense networks of width 128, a few percent at 256 (docs/engine.md), nothing for larger ones. On
-    an accelerator one call serves all runs; a cohort that does not fit into memory is halved.
+    On a CPU the runs of a cohort go through the kernels one after another, which saves Python's overhead in each step:
+    up to a third of the time for dense networks of width 128, a few percent at width 256 (docs/engine.md), and nothing
+    for larger networks. On an accelerator one call computes all runs; a cohort that does not fit into memory is halved.
     """
     if device != "cpu":
         return _MANY
@@ -100,15 +99,16 @@ def tasks(
 ) -> list[Task]:
     """The missing runs of a plan in cohorts, the longest first.
 
-    Cohorts are formed from the whole plan, including finished runs, so that they are the same after a stop.
+    Cohorts are formed from the whole plan, including finished runs, so that a sweep that continues has the same
+    cohorts.
 
     Args:
         experiments: the experiments of the plan that can be run here, by key.
         done: the keys of the entries that are done.
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
         cohort: the largest number of runs that are trained together; None: see `together`.
-        limit: do at most this many runs, in the order of the plan.
-        device: the device on which they are trained.
+        limit: train at most this many runs, in the order of the plan.
+        device: the device on which the runs are trained.
         only: the keys of the selected runs; None: all.
     """
     entries = [entry for entry in plan.entries if entry.key in experiments]
@@ -131,7 +131,8 @@ def tasks(
 
 
 def by_worth(todo: Sequence[Task], worth: Mapping[str, float]) -> list[Task]:
-    """Sort tasks by the average worth of their runs, the highest first; among equals, the longest first."""
+    """Sort tasks by the average worth of their runs, highest first; of two tasks with equal worth, the longer comes
+    first."""
 
     def of(task: Task) -> float:
         return sum(worth.get(key, 0.0) for key in task.keys) / len(task.keys)

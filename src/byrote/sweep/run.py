@@ -65,37 +65,39 @@ def run(
 
     Args:
         study: a built-in study's name, a TOML file, or a `Study`.
-        out: the folder of the store; created if it does not exist, continued if it holds the same plan.
-        scale, overrides: which grid; see `Study.experiments`.
+        out: the folder of the store. It is created if it does not exist, and continued if it has the same plan.
+        scale, overrides: the scale of the study, and values that override its fields; see `Study.experiments`.
         imports: modules that define the user's own components.
-        accept: the first digits, at least six, of older contents of a file or module whose runs still count; the store
-            remembers them.
+        accept: the first digits, at least six, of the digests of older contents of a file or module: runs made with
+            them still count as done. The store records these digests.
         workers: the number of processes (default: one per core, or one on an accelerator); ignored when `on` is
             "serial".
         device: "cpu", "cuda", or "auto".
         on: "local", "serial" or "ray".
         address: with "ray", "auto" or HOST:PORT of a running cluster; empty: a private cluster on this machine.
-        gpus_per_task: with "ray" and "cuda", the share of a GPU that a cohort takes (default: 1).
+        gpus_per_task: with "ray" and "cuda", the number of GPUs, or the fraction of a GPU, that a cohort takes
+            (default: 1).
         cohort: the largest number of runs that are trained together (default: by size, see `sweep.plan.together`).
-        limit: do at most this many runs.
+        limit: train at most this many runs.
         keep_weights: store each run's weights.
-        watcher: receives the progress.
+        watcher: an object whose methods are called with the progress.
         stop: ends the sweep early, such as `Stop(seconds=3600)`: no further task starts, and the current cohorts keep a
             checkpoint after their epoch, from which the next sweep continues.
-        where: do only the runs whose spec has one of these values at each of these paths; see `sweep.choose.chosen`.
+        where: train only the runs whose spec has one of the given values at each given path; see `sweep.choose.chosen`.
         worth: a function that computes the worth of each missing run, by key, from the entries and costs; the tasks
             with the highest worth start first (None: the longest first).
 
     Returns:
-        What was done; `.store` opens the results. Runs that diverged, runs in which an exception was raised, tasks
-        that could not be trained, and runs whose data set is not available here are listed there (`failed`,
-        `raised`, `broken`, `unavailable`) and do not raise an exception, so that the rest of the grid is kept.
+        What was done; `.store` opens the results. Some problems are listed in the outcome and raise no exception, so
+        that the rest of the grid is kept: runs that diverged (`failed`), runs in which an exception was raised
+        (`raised`), tasks that could not be trained (`broken`), and runs whose data set is not available here
+        (`unavailable`).
 
     Raises:
         ValueError: a spec, a folder, a data set or an accepted content is invalid; nothing was trained.
         RuntimeError: the user's own data set raises an exception in every run; nothing was trained.
         DataUnavailableError: the data are unavailable for every run.
-        OSError: the disk filled up during the sweep; the runs committed before are kept.
+        OSError: the disk filled up during the sweep; the runs that were committed before that are kept.
 
     >>> import byrote
     >>> byrote.run("demo", out="runs/demo", limit=2).store.history().to_pandas()  # doctest: +SKIP
@@ -104,7 +106,7 @@ def run(
     kind.check(request, device)
     _check_counts(workers, limit)
     root, watcher, stop = located(out), watcher or Watcher(), stop or Stop()
-    device = device if on == "ray" and device == "cuda" else _device(device)  # with Ray, the driver itself needs no GPU
+    device = device if on == "ray" and device == "cuda" else _device(device)  # with Ray, the driver needs no GPU
     plan, experiments, data = _read(study, scale, overrides, imports)
     only = chosen(plan.entries, where) if where else None
     plan = _claim(root, plan, accept)
@@ -138,10 +140,11 @@ def run(
 
 
 def _whole(root: Path, plan: Plan) -> dict[str, dict[str, Any]]:
-    """The manifests of the undamaged runs whose facts agree with their specs; flaws of other runs are logged."""
+    """The manifests of the undamaged runs whose facts agree with their specs; the flaws of all other runs are
+    logged."""
     present = plan.present(committed(root))
     manifests, flaws = whole_runs(root, present.values())
-    if flaws and bucket_of(root) is not None:  # perhaps only the copy is damaged, not the bucket
+    if flaws and bucket_of(root) is not None:  # perhaps only the local copy is damaged, and the bucket is not
         for key in flaws:
             fetch_run(root, key)
         mended, flaws = whole_runs(root, flaws)
@@ -162,7 +165,7 @@ def _check_counts(workers: int | None, limit: int | None) -> None:
 
 
 def _count_again(outcome: Outcome, plan: Plan, keys: Sequence[str]) -> None:
-    """Count what the store holds now, since other drivers may have done some runs, and remove old checkpoints."""
+    """Count the runs in the store again, because other drivers may have finished some, and remove old checkpoints."""
     refresh(outcome.root)
     present = plan.present(committed(outcome.root))
     outcome.done = len(present)
@@ -193,7 +196,8 @@ def make_store(
     imports: Sequence[str] = (),
     accept: Sequence[str] = (),
 ) -> int:
-    """Make the store of a study without training anything, for drivers that start later; returns its number of runs.
+    """Create the store of a study without training anything, for drivers that start later; returns the number of
+    planned runs.
 
     Raises:
         ValueError, RuntimeError, DataUnavailableError: see `run`.
@@ -243,7 +247,7 @@ def price(
 def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
     """Create the store or open an existing store, and check that it can be written to.
 
-    The modules that an earlier plan names are kept.
+    The imported modules that an earlier plan lists are kept.
     """
     refresh(root)
     plan = plan.accepting(root, accept)
@@ -270,7 +274,7 @@ def _lacks_weights(manifest: Mapping[str, Any]) -> bool:
 
 @dataclass
 class _Data:
-    """The result of loading all data.
+    """The shapes and problems found while loading all data.
 
     Attributes:
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
@@ -293,7 +297,7 @@ def _check_data(experiments: Mapping[str, Experiment]) -> _Data:
     for e in experiments.values():
         sources[e.data.digest(), -1 if e.split_seed is None else e.split_seed, e.noise.digest()].append(e)
     data = _Data()
-    for (name, _, _), (first, *others) in sorted(sources.items()):  # each data set once, then all its noise
+    for (name, _, _), (first, *others) in sorted(sources.items()):  # data sets in turn, each with all its noise laws
         try:
             train = first.data.load("train", first.split_seed)
             data.sizes[name] = tuple(train.images.shape)

@@ -14,8 +14,8 @@ Emit = Callable[[dict[str, Any]], object]
 
 
 def logged(root: Path, keys: Sequence[str], emit: Emit) -> Emit:
-    """An `emit` that also writes to the logs of the runs. Their first line, which names the process, is written
-    here."""
+    """Wrap `emit` so that events are also written to the logs of the runs; the first line, which names the process, is
+    written at once."""
     beside = f", {len(keys)} runs together" if len(keys) > 1 else ""
     note_run(root, keys, f"begins on {socket.gethostname()}, process {os.getpid()}{beside}")
 

@@ -1,7 +1,7 @@
 """`--on slurm`: an array script whose tasks are drivers on one shared store, without Ray.
 
 Each array task runs the same `byrote run` command on one node. The drivers share the store: each skips the runs that
-another driver is training. Two minutes before SLURM's time limit a driver stops by itself, with checkpoints.
+another driver is training. Two minutes before SLURM's time limit, each driver saves checkpoints and stops by itself.
 """
 
 import re
@@ -22,8 +22,9 @@ class Job:
     """The resources to request from SLURM.
 
     Args:
-        array: the tasks, in a format of sbatch: "0-15", or "0-15%4" for at most four in parallel.
-        time: the time limit of each task, in a format of sbatch: minutes, MM:SS, H:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS.
+        array: the tasks, in a format that sbatch accepts: "0-15", or "0-15%4" for at most four in parallel.
+        time: the time limit of each task, in a format that sbatch accepts: minutes, MM:SS, H:MM:SS, D-HH, D-HH:MM or
+            D-HH:MM:SS.
         partition: the partition; empty: SLURM's default.
         workers: number of CPUs and of worker processes of each task.
         gpus: number of GPUs of each task.
@@ -49,13 +50,13 @@ class Job:
 
 
 def slurm_seconds(text: str) -> float:
-    """The seconds of a time limit in a format of sbatch.
+    """The seconds in a time limit that is written in a format of sbatch.
 
     >>> slurm_seconds("90"), slurm_seconds("2:00:00"), slurm_seconds("1-12"), slurm_seconds("1-0:30")
     (5400.0, 7200.0, 129600.0, 88200.0)
 
     Raises:
-        ValueError: the text has another format, or the time is not above zero.
+        ValueError: the text has a different format, or the time is not above zero.
     """
     match = _TIME.fullmatch(text)
     days, *parts = match.groups() if match else (None,)
@@ -85,7 +86,7 @@ def array_script(
         name: the name of the job.
         folder: the folder where the command runs and finds the user's modules, as an absolute path that every node can
             reach.
-        output: another folder, also an absolute path; the output of a task goes into its subfolder `log`.
+        output: the absolute path of another folder; the output of a task goes into the subfolder `log` of that folder.
         variables: environment variables of the command; no secrets, since the script is a file.
     """
     limit = slurm_seconds(job.time)
@@ -108,5 +109,5 @@ def array_script(
 def _directive(text: str) -> str:
     """A value for an #SBATCH line, in quotes if necessary, because sbatch splits the line at spaces."""
     if any(sign in text for sign in '"\n\\'):
-        raise ValueError(f"an #SBATCH line cannot hold quotes, backslashes or line breaks, got {text!r}")
+        raise ValueError(f"an #SBATCH line cannot contain quotes, backslashes or line breaks, got {text!r}")
     return text if re.fullmatch(r"[\w./%@:+,=-]+", text) else f'"{text}"'

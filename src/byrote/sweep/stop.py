@@ -1,7 +1,7 @@
 """When a sweep stops before all is done: at a time limit, on Ctrl-C, or because another process asks for it.
 
-In each case no further task starts, and each current cohort finishes its epoch and saves a checkpoint. From there, the
-same command continues to the same numbers.
+In each case no further task starts, and each current cohort finishes its epoch and saves a checkpoint. The same command
+continues from these checkpoints and gives the same numbers as without a stop.
 """
 
 import re
@@ -14,10 +14,11 @@ _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def read_seconds(text: str) -> float:
-    """Seconds of a duration, written as a number of seconds or as numbers with the units d, h, m and s, largest first.
+    """The seconds in a duration that is written as a number of seconds, or as numbers with the units d, h, m and s,
+    largest first.
 
     Raises:
-        ValueError: the text has another format, or the duration is not above zero.
+        ValueError: the text has a different format, or the duration is not above zero.
 
     >>> read_seconds("90m"), read_seconds("1h30m"), read_seconds("3600"), read_seconds("1.5h")
     (5400.0, 5400.0, 3600.0, 5400.0)
@@ -39,7 +40,7 @@ class Stop:
     """Whether a sweep should stop, and why; called repeatedly while tasks run.
 
     Args:
-        seconds: stop this long after now; None: no limit.
+        seconds: stop when this many seconds have passed; None: no limit.
 
     >>> stop = Stop()
     >>> stop(), stop.reason
@@ -60,7 +61,7 @@ class Stop:
         self.reason = self.reason or reason
 
     def also(self, reason: str, wanted: Callable[[], bool]) -> None:
-        """Also stop for this reason, once `asked()` returns true."""
+        """Also stop once `asked()` returns true, with this reason."""
         self._others.append((reason, wanted))
 
     def __call__(self) -> bool:

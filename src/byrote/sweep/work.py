@@ -1,4 +1,5 @@
-"""What a worker does with one task: train its cohort and commit each run. `serial` does the same in its own process."""
+"""The work on one task: train its cohort and commit each run. Workers do this, and `serial` does it in its own
+process."""
 
 import gc
 import logging
@@ -30,11 +31,11 @@ log = logging.getLogger("byrote")
 Emit = Callable[[dict[str, Any]], object]
 Stop = Callable[[], bool]
 _EVERY = 10.0  # seconds between two uploads of a checkpoint, if the store is a bucket
-_imported: dict[str, tuple[object, str]] = {}  # by name: the imported module, and its source's digest then
+_imported: dict[str, tuple[object, str]] = {}  # by name: the imported module, and the digest that its source had then
 
 
 def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> None:
-    """Train the experiments of one task and commit each run; `_carry_out` handles exceptions and a lack of memory.
+    """Train the experiments of one task and commit each run; `_carry_out` handles exceptions and running out of memory.
 
     Runs that another driver is training are left to that driver, and runs that it has finished are not trained again.
 
@@ -83,7 +84,7 @@ def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> Non
 
 @dataclass(frozen=True)
 class _Hands:
-    """What all attempts at training the runs of one task have in common."""
+    """The state that all attempts at training the runs of one task share."""
 
     emit: Emit
     stop: Stop
@@ -91,7 +92,7 @@ class _Hands:
 
 
 def _check_unchanged(experiments: Sequence[Experiment], task: Mapping[str, Any]) -> None:
-    """Check that the runs have the keys of the plan, which depend on the contents of files and modules."""
+    """Check that the runs still have the keys in the plan, which depend on the contents of files and modules."""
     for experiment, key, planned in zip(experiments, task["keys"], task["contents"], strict=True):
         names = dict.fromkeys([*planned, *experiment.contents])
         changed = [name for name in names if planned.get(name) != experiment.contents.get(name)]
@@ -112,7 +113,7 @@ def _stale(contents: Mapping[str, str]) -> Iterator[str]:
         origin = getattr(sys.modules.get(module), "__spec__", None)
         if kind == "module" and origin is not None:
             first, known = _imported.setdefault(module, (origin, content))
-            if first is not origin:  # it was imported a second time
+            if first is not origin:  # another import has replaced the module
                 _imported[module] = origin, content
             elif known != content:
                 yield name
@@ -156,7 +157,8 @@ def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: CUDA has an exception class for it, the CPU's allocator a RuntimeError with this text."""
+    """Whether memory ran out: CUDA has an exception class for it, the CPU's allocator raises a RuntimeError with this
+    text."""
     short = isinstance(error, RuntimeError) and "not enough memory" in str(error)
     return short or isinstance(error, torch.OutOfMemoryError)
 
@@ -174,7 +176,7 @@ def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str
     root, device = located(task["root"]), task["device"]
     keys = [e.key for e in experiments]
     checkpoint = _checkpoint(task, name)
-    fetch_file(root, checkpoint.path)  # another machine may have begun to train
+    fetch_file(root, checkpoint.path)  # another machine may have started to train these runs
 
     def report(progress: Progress) -> None:
         if leases.lost.issuperset(keys):
@@ -200,5 +202,5 @@ def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str
             log.warning("%s", error)
         else:
             emit({"event": "run", "key": run.key, "status": run.status, "error": run.error})
-    if task["name"] not in leases.lost:  # else it belongs to another driver now
+    if task["name"] not in leases.lost:  # otherwise the checkpoint belongs to another driver now
         _discard(task, name)

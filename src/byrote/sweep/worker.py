@@ -17,7 +17,7 @@ __all__ = ["main"]
 
 
 def _listen(queue: "Queue[dict[str, Any] | None]", stop: threading.Event) -> None:
-    """Put tasks into the queue; end the process at once when the driver is gone."""
+    """Put tasks into the queue; when the driver is gone, end the process at once."""
     for line in sys.stdin:
         task = json.loads(line)
         if task == "stop":

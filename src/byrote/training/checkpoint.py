@@ -1,12 +1,12 @@
 """Checkpoints: a cohort in the middle of its training, run by run, in one file that is complete or absent.
 
-Every run's part is separate, so a cohort from which some members are gone (they were committed before a kill) continues
+Every run is saved separately. So if some members were committed before the process was killed, the cohort continues
 with the others. Everything that the next epoch depends on is restored: weights and running statistics, the state of the
 optimizer, the order generator, the state of a stateful loss, and the readings so far.
 
-A file has three parts: a line with the SHA-256 of the rest, a line of JSON (the runs, and the code and arithmetic that
-made it), and tensors. Training resumes from the file only if everything in it matches: checksum, code, arithmetic, and
-the names, shapes and types of every state. Otherwise the file is discarded, with one line in the log, and training
+A file has three parts: a line with the SHA-256 of the rest, a line of JSON (the runs, the version of the code, and the
+arithmetic), and tensors. Training resumes from the file only if everything in it matches: checksum, code, arithmetic,
+and the names, shapes and types of every state. Otherwise the file is discarded, with one line in the log, and training
 starts from the beginning.
 """
 
@@ -33,13 +33,13 @@ __all__ = ["Checkpoint", "code_version"]
 
 log = logging.getLogger("byrote")
 
-_MEMORY = {"momentum_buffer", "exp_avg", "exp_avg_sq", "step"}  # the state of a parameter in the optimizers
+_MEMORY = {"momentum_buffer", "exp_avg", "exp_avg_sq", "step"}  # the optimizers' state of a parameter
 _SCALARS = (bool, int, float, str, type(None))
 
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """A digest of byrote's own sources, with the version of torch: training resumes only with equal code."""
+    """A digest of byrote's own sources and the version of torch; training resumes only if both are the same."""
     house = Path(__file__).resolve().parents[1]
     state = hashlib.sha256()
     for source in sorted(path for path in house.rglob("*") if path.suffix in (".py", ".cpp", ".hpp")):
@@ -66,32 +66,32 @@ def _fits(part: Any, cohort: Cohort, optimizer: EnsembleOptimizer, s: int, epoch
     """Why a saved part cannot belong to run s after this many epochs; empty if it can."""
     wanted = _part(cohort, optimizer, Record(), s)
     if not isinstance(part, dict) or part.keys() != wanted.keys():
-        return "its parts have other names"
+        return "its parts have different names"
     for name in ("network", "loss"):
         if _shapes(part[name]) != _shapes(wanted[name]):
-            return f"its {name} has other names, shapes or types"
+            return f"its {name} has different names, shapes or types"
     for name in ("order", "masks"):
         if _shapes({name: part[name]}) != _shapes({name: wanted[name]}):
-            return f"its state of the {name} generator has another size"
+            return f"its state of the {name} generator has a different size"
         torch.Generator().set_state(part[name].cpu())  # this raises an exception for an invalid state
     if not optimizer.fits(s, part["optimizer"], _MEMORY):
-        return "its optimizer has other names, shapes or types"
+        return "its optimizer has different names, shapes or types"
     if not isinstance(part["error"], str) or not _are_rows(part["rows"], epoch):
         return "its history does not match its epoch"
     if part["samples"] is not None and not _is_history(part["samples"], len(cohort.train.labels)):
-        return "its record of the samples is of other samples"
+        return "its record covers different samples"
     return ""
 
 
 def _shapes(states: Any) -> Any:
-    """Name, shape and type of each tensor; None if there is anything else."""
+    """The shape and type of each tensor by name; None if anything else is stored there."""
     if not isinstance(states, dict) or not all(isinstance(value, Tensor) for value in states.values()):
         return None
     return {name: (tuple(value.shape), value.dtype) for name, value in states.items()}
 
 
 def _are_rows(rows: Any, epoch: int) -> bool:
-    """Whether these are readings with the same names at rising epochs, none of them after `epoch`."""
+    """Whether these are readings with the same names at increasing epochs, none of them after `epoch`."""
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
         return False
     if not all(isinstance(value, _SCALARS) for row in rows for value in row.values()):
@@ -125,7 +125,7 @@ class Checkpoint:
 
     Args:
         path: the file.
-        seconds: least time between two saves; 0 saves after every epoch.
+        seconds: the shortest time between two saves; 0 saves after every epoch.
     """
 
     path: Path
@@ -133,7 +133,7 @@ class Checkpoint:
     _saved: float = field(default_factory=time.monotonic)
 
     def save(self, cohort: Cohort, optimizer: EnsembleOptimizer, records: list[Record], epoch: int) -> None:
-        """Save after `epoch` epochs, if the last save is long enough ago.
+        """Save after `epoch` epochs, if at least `seconds` have passed since the last save.
 
         Raises:
             OSError: the folder is gone, or cannot be written to.
@@ -152,7 +152,7 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def restore(self, cohort: Cohort, optimizer: EnsembleOptimizer, records: list[Record]) -> int:
-        """Restore the cohort from the checkpoint; returns the epochs done, 0 without a usable checkpoint."""
+        """Restore the cohort from the checkpoint; returns the epochs done, or 0 if there is no usable checkpoint."""
         try:
             epoch, parts = self._read(cohort)
             for s, part in enumerate(parts):
@@ -161,7 +161,7 @@ class Checkpoint:
                     raise ValueError(reason)
         except FileNotFoundError:
             return 0
-        except Exception as error:  # whatever is wrong, training starts again, and only time is lost
+        except Exception as error:  # after any error, training starts again, and only time is lost
             line = (str(error) or repr(error)).splitlines()[0]
             log.warning("the checkpoint %s cannot be used and is discarded: %s", self.path, line)
             self.discard()
@@ -175,7 +175,8 @@ class Checkpoint:
         """The epochs done, and the part of each run of the cohort.
 
         Raises:
-            ValueError: the file is damaged, or was made with other code, with other arithmetic, or for another cohort.
+            ValueError: the file is damaged, or was made with different code, different arithmetic, or for another
+                cohort.
         """
         digest, _, rest = self.path.read_bytes().partition(b"\n")
         if hashlib.sha256(rest).hexdigest().encode() != digest:
@@ -184,14 +185,14 @@ class Checkpoint:
         about = json.loads(line)
         for name, mine in (("code", code_version()), ("numerics", numerics(cohort.network))):
             if about[name] != mine:
-                raise ValueError(f"it was made with another value of {name} ({about[name]}, here {mine})")
+                raise ValueError(f"it was made with a different value of {name} ({about[name]}, here {mine})")
         saved = torch.load(io.BytesIO(tensors), map_location=cohort.device, weights_only=True)
         epoch, last = saved["epoch"], cohort.experiments[0].training.epochs
         if not isinstance(epoch, int) or not 0 < epoch < last:
             raise ValueError(f"it was saved after epoch {epoch} of {last}")
         missing = [experiment.key for experiment in cohort.experiments if experiment.key not in saved["runs"]]
         if missing:
-            raise ValueError(f"it does not hold run {missing[0]}")
+            raise ValueError(f"it does not contain run {missing[0]}")
         return epoch, [saved["runs"][experiment.key] for experiment in cohort.experiments]
 
     def discard(self) -> None:

@@ -1,4 +1,4 @@
-"""A cohort: runs that share every tensor shape, set up to train as one stacked network.
+"""A cohort is a group of runs with the same tensor shapes, which are trained as one stacked network.
 
 The runs of a cohort may differ in loss and its parameter, noise and its rate, seed, learning rate, weight decay and
 schedule. All randomness comes from generators with the run's own seed, so a run's numbers do not depend on the other
@@ -56,7 +56,7 @@ class Cohort:
     test: Images
     observed: Tensor  # (S, n)
     redrawn: list[Tensor | None]  # (n,) bool, samples whose label the noise law redrew; None: it redraws no labels
-    test_observed: list[Tensor | None]  # noisy test labels by the run's law, only for estimates; None: cannot be drawn
+    test_observed: list[Tensor | None]  # test labels with the run's noise, only for estimates; None: not possible
     network: StackedNetwork
     order: list[torch.Generator]
     masks: list[torch.Generator]
@@ -78,17 +78,18 @@ class Cohort:
         return torch.stack([torch.randperm(n, generator=g) for g in self.order]).to(self.device)
 
     def dropped(self, features: Tensor) -> Tensor:
-        """Features (S, B, M) with some set to 0, drawn separately for each run; unchanged without dropout."""
+        """Features (S, B, M) after dropout, which is drawn separately for each run; unchanged if there is no
+        dropout."""
         share_kept = 1 - self.experiments[0].training.dropout
         if share_kept == 1:
             return features
         shape = features.shape[1:]
         masks = torch.stack([torch.rand(shape, generator=g) < share_kept for g in self.masks])
-        masks = masks.pin_memory() if self.device.type == "cuda" else masks  # else the host waits for the copy
+        masks = masks.pin_memory() if self.device.type == "cuda" else masks  # otherwise the host waits for the copy
         return features * masks.to(features.device, non_blocking=True) / share_kept
 
     def per_run_loss(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
-        """Mean loss of each run on its batch: logits (S, B, outputs), labels and sample numbers (S, B) -> (S,)."""
+        """The mean loss of each run on its batch: logits (S, B, outputs), labels and sample numbers (S, B) -> (S,)."""
         if len(self.losses) == 1:
             return self.losses[0][0].per_sample(logits, labels, index).mean(-1)
         parts = [loss.per_sample(logits[s], labels[s], index[s]).mean(-1) for loss, s in self.losses]
@@ -96,7 +97,7 @@ class Cohort:
 
 
 def _is_long(network: StackedNetwork, samples: int, epochs: int) -> bool:
-    """Whether half a minute of compilation pays off: from 10^15 FLOP of training on (6 per weight and sample)."""
+    """Whether training is so long (10^15 FLOP or more, at 6 per weight and sample) that compiling for 30 s pays off."""
     return 6.0 * sum(p.numel() for p in network.parameters()) * samples * epochs >= 1e15
 
 
@@ -111,12 +112,12 @@ def _observed(experiment: Experiment, train: Images) -> Tensor:
 
 
 def _redrawn(experiment: Experiment, train: Images) -> Tensor | None:
-    """Which samples `_observed` redrew, found from the same generator state."""
+    """The samples whose labels `_observed` has redrawn, computed from the same generator state."""
     return experiment.noise.redrawn(train.labels, experiment.data.num_classes, experiment.generator("noise"))
 
 
 def _held_out(experiment: Experiment, test: Images) -> Tensor | None:
-    """Noisy labels of samples that are not used for training, if the law is a matrix on the classes themselves."""
+    """Noisy labels for the test samples; None unless the noise law is a transition matrix over the classes."""
     noise, classes = experiment.noise, experiment.data.num_classes
     if not isinstance(noise, TransitionNoise) or noise.num_outputs(classes) != classes:
         return None
@@ -124,7 +125,7 @@ def _held_out(experiment: Experiment, test: Images) -> Tensor | None:
 
 
 def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu") -> Cohort:
-    """Load the data, draw the noise and initialize the stacked network of experiments with the same cohort key.
+    """Load the data, draw the noise and initialize the stacked network for experiments with the same cohort key.
 
     The experiments are sorted by loss, so that each loss is applied to one slice of the stack.
 
@@ -160,7 +161,7 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
 
 
 def _stacked(ordered: Sequence[Experiment], input_shape: tuple[int, ...], device: torch.device) -> StackedNetwork:
-    """The experiments' networks as one stack; only this function uses both networks and engine."""
+    """The experiments' networks as one stack; only this function uses both `byrote.networks` and `byrote.engine`."""
     first = ordered[0]
     modules = [first.network.build(input_shape, first.num_outputs, e.generator("weights")) for e in ordered]
     return stack(
@@ -173,7 +174,7 @@ def _stacked(ordered: Sequence[Experiment], input_shape: tuple[int, ...], device
 
 
 def _module(loss: Loss, members: Sequence[Experiment], samples: int, device: torch.device) -> LossModule:
-    """The loss, with a memory for each of these runs if it remembers samples."""
+    """The loss; if it remembers samples, it gets a memory for each of these runs."""
     return loss.module(num_samples=samples, num_classes=members[0].num_outputs, runs=len(members)).to(device)
 
 

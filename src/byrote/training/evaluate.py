@@ -1,4 +1,4 @@
-"""Evaluation of a cohort in eval mode: the snapshot, the readings and the samples' outcomes of every run."""
+"""Evaluate a cohort in eval mode: the snapshot, the readings and the outcome of each sample, for every run."""
 
 from collections.abc import Iterator
 
@@ -54,9 +54,10 @@ def snapshots(cohort: Cohort) -> Iterator[Snapshot]:
 
 
 def features_of(snapshot: Snapshot, ids: Tensor, test_ids: Tensor) -> Table:
-    """Some features of one run, for the feature plane, if M = 2; otherwise empty.
+    """The features of some samples of one run, for the plot of the feature plane; empty unless M = 2.
 
-    These are up to 1,000 test samples, all corrupted training samples, and 500 clean training samples, taken in order.
+    The samples are up to 1,000 test samples, all corrupted training samples, and up to 500 clean training samples, in
+    order.
     """
     if snapshot.features.shape[-1] != 2:
         return Table({})

@@ -12,7 +12,7 @@ __all__ = ["facts_of"]
 
 
 def facts_of(experiment: Experiment, n_train: int, n_test: int, feature_width: int) -> dict[str, Any]:
-    """The constants of a run in addition to its spec; a value that does not exist is None.
+    """The facts of a run; a value that does not exist is None.
 
     Args:
         experiment: the spec.

@@ -24,7 +24,7 @@ __all__ = ["Progress", "Stopped", "train", "train_epoch"]
 
 @dataclass(frozen=True)
 class Progress:
-    """What is passed to the caller after each epoch: epochs done and, after an evaluation, the readings by run key."""
+    """The progress after an epoch: the epochs done and, after an evaluation, the readings by run key."""
 
     epoch: int
     epochs: int
@@ -32,7 +32,7 @@ class Progress:
 
 
 class Stopped(Exception):
-    """Training ended early at the request of `stop`; the checkpoint, if any, holds the epochs done."""
+    """Training ended early at the request of `stop`; the checkpoint, if there is one, has the epochs done so far."""
 
     def __init__(self, epoch: int) -> None:
         super().__init__(f"stopped after epoch {epoch}")
@@ -41,7 +41,7 @@ class Stopped(Exception):
 
 @contextmanager
 def _float32() -> Iterator[None]:
-    """In this block, float32 convolutions on a GPU do not use TF32, whose operands have only ten bits."""
+    """In this block, float32 convolutions on a GPU do not use TF32, whose operands have a mantissa of only ten bits."""
     cudnn: Any = torch.backends.cudnn
     settings: list[tuple[Any, str, Any]] = [(cudnn, "allow_tf32", False)]
     if hasattr(cudnn, "conv"):  # torch 2.9 and later, where the older setting may be refused
@@ -68,16 +68,16 @@ def train(
     """Train experiments that share one cohort key as one stacked network, and measure each.
 
     Args:
-        experiments: see `cohort_key` for what they may differ in.
+        experiments: experiments with the same `cohort_key`.
         device: "cpu", "cuda", ...; never part of the key.
         on_epoch: called after every epoch.
         keep_weights: put each run's trained weights into its `Run`.
-        checkpoint: saved periodically; if it holds these runs, training continues from it to the same numbers.
-        stop: called after every epoch but the last; if it returns true, the checkpoint is saved and training ends.
+        checkpoint: saved periodically; if it contains these runs, training continues from it, with the same results.
+        stop: called after every epoch except the last; if it returns true, the checkpoint is saved and training ends.
 
     Returns:
-        One `Run` per experiment, in the order given. A run whose loss or features are no longer finite ends with status
-        "failed" and the epoch; the other runs continue.
+        One `Run` per experiment, in the order given. If the loss or the features of a run are no longer finite, the run
+        ends with status "failed" and an error that gives the epoch; the other runs continue.
 
     Raises:
         Stopped: `stop` returned true before the last epoch.
@@ -120,9 +120,10 @@ def train(
 
 
 def _train_start(cohort: Cohort, start: LossModule, stop: Callable[[], bool] | None) -> EnsembleOptimizer:
-    """Train with the loss that the experiments start with, and return a new optimizer for the measured training.
+    """Train with the `start` loss of the experiments, and return a new optimizer for the second, measured phase.
 
-    Weights and running statistics are kept. No checkpoint is saved in this phase, so after a stop it starts again.
+    Weights and running statistics are kept. No checkpoint is saved in this phase, so after a stop the phase starts
+    again.
     """
     under = replace(cohort, losses=[(start, slice(0, cohort.size))])
     settings = [e.training for e in cohort.experiments]
@@ -137,7 +138,7 @@ def _train_start(cohort: Cohort, start: LossModule, stop: Callable[[], bool] | N
 def train_epoch(cohort: Cohort, optimizer: EnsembleOptimizer, epoch: int) -> list[float]:
     """One pass over the training samples (epochs count from 0); returns each run's mean loss.
 
-    No operation in it waits for the device.
+    No operation here waits for the device.
     """
     settings = cohort.experiments[0].training
     network, images = cohort.network, cohort.train.images

@@ -1,4 +1,4 @@
-"""The progress of one run while it is trained: a bar on a terminal, an occasional line elsewhere."""
+"""Show the progress of one run during training: a bar on a terminal, an occasional line elsewhere."""
 
 import sys
 import time
@@ -75,7 +75,7 @@ class _Drawn:
 
 
 class _Lines:
-    """A line after the last epoch, and at most one per second before it."""
+    """Prints a line after the last epoch, and at most one line per second before that."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._latest, self._last_line = _Latest(experiment), time.monotonic()

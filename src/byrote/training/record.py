@@ -21,7 +21,7 @@ _SAMPLES = ("true", "observed", "learned_epoch", "forgotten", "margin", "aum")
 
 @dataclass
 class Record:
-    """The history so far, the history of each sample, and the reason if the run failed."""
+    """The readings so far, the history of each sample, and the reason if the run failed."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     samples: SampleHistory | None = None
@@ -41,7 +41,7 @@ class Record:
         return row
 
     def finish(self, cohort: Cohort, s: int, seconds: dict[str, float], keep_weights: bool) -> Run:
-        """The finished run as a value. A failed run has only its history."""
+        """The finished run. A failed run has only its history."""
         experiment, last = cohort.experiments[s], None if self.error else self.last
         samples, features = Table({}), Table({})
         weights: dict[str, NDArray[Any]] = {}

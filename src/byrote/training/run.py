@@ -25,10 +25,10 @@ class Run:
         history: one row per evaluated epoch (columns in docs/measures.md); `.to_pandas()`, `.to_polars()`, `.rows()`.
         samples: one row per training sample: id, true, observed, learned_epoch (0: never learned), forgotten (times),
             margin, aum.
-        features: split, id, true, observed, x, y of some of the samples if M = 2, else empty.
+        features: split, id, true, observed, x, y of some samples if M = 2, otherwise empty.
         facts: numbers about the run in addition to its spec (number of classes, effective rate, ...).
         weights: the trained weights by name, if they were kept; `model` builds the network from them.
-        seconds: wall time of the run's cohort, and the run's share of it.
+        seconds: the wall time of the run's cohort, and the run's share of this time.
         numerics: the arithmetic of its network (`byrote.engine.numerics`).
     """
 
@@ -53,7 +53,7 @@ class Run:
         return self.history.row(-1) if len(self.history) else {}
 
     def model(self) -> Classifier:
-        """The trained network in eval mode: `model(x)` are logits, `model.features(x)` features.
+        """The trained network in eval mode: `model(x)` gives logits, and `model.features(x)` gives features.
 
         Its input is what `run.experiment.data.load(...)` gives: float32 (B, C, H, W), prepared as in training.
 

@@ -1,4 +1,5 @@
-"""A recipe's optimizer and schedule for the runs of a cohort, handed to the engine as plain values."""
+"""Make the optimizer and the learning rates for the runs of a cohort from their recipes; the engine gets plain
+values."""
 
 from collections.abc import Sequence
 
@@ -14,8 +15,8 @@ def optimizer_of(network: StackedNetwork, trainings: Sequence[Training]) -> Ense
     """The optimizer of the stacked runs of `network`.
 
     Args:
-        network: S runs.
-        trainings: one per run, with optimizers of the same kind that differ only in `lr` and `weight_decay`.
+        network: the stacked network of S runs.
+        trainings: the training settings of each run; their optimizers may differ only in `lr` and `weight_decay`.
 
     Raises:
         ValueError: the optimizers differ in other fields, or the engine does not support their kind.

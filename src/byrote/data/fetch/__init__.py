@@ -1,1 +1,1 @@
-"""Acquisition: where the files of a data set come from, and everything that can be fetched."""
+"""Fetching: the sources of a data set's files, and the list of all data sets that can be fetched."""

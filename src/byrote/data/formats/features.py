@@ -1,4 +1,4 @@
-"""Choose the feature columns of a table: those with a number in every cell. Other columns are reported or refused."""
+"""Choose the feature columns of a table, which have a number in every cell; other columns are reported or refused."""
 
 import re
 from typing import Any
@@ -16,13 +16,13 @@ _NUMBERING = frozenset(
 )
 _GROUPED = r"[-+]?[0-9]{1,3}([,. ''][0-9]{3})+([.,][0-9]+)?|[-+]?[0-9]+,[0-9]+"  # 1,234 or 1.234,5 or 1,5
 _MONEY = r"[-+]?[$€£¥] ?[0-9][0-9.,]*|[-+]?[0-9][0-9.,]* ?[%$€£¥]"  # 5%, $5 or 5 €
-_MANY = 20  # fewest rows for which a column that counts them is not a coincidence
+_MANY = 20  # rows; in a shorter table, a column that counts the rows may be a coincidence
 
 
 def choose(
     table: Table, wanted: tuple[str, ...], other: set[str], where: str
 ) -> tuple[list[str], "np.ndarray[Any, Any]", list[str]]:
-    """The feature columns, their values as float32 (n, d), and one sentence per reason for leaving columns out.
+    """The feature columns, their values as float32 (n, d), and one sentence for each reason why columns were left out.
 
     Args:
         wanted: the columns to take; empty takes all columns except `other` in which every cell is a number or a truth
@@ -31,9 +31,9 @@ def choose(
         where: the name of the table in error messages.
 
     Raises:
-        ValueError: a wanted column without numbers; a column in which only some cells are numbers; a column that seems
-            to number the rows, but is not named like an index and was not requested; numbers that float32 cannot
-            distinguish.
+        ValueError: a wanted column without numbers; a column in which only some cells are numbers; a column that was
+            not requested and seems to number the rows, although it is not named like an index; numbers that float32
+            cannot distinguish.
     """
     names = list(wanted) or [name for name in table.types if name not in other]
     values = table.numbers(names)
@@ -68,7 +68,7 @@ def choose(
 
 
 def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
-    """Fill in a feature column, or return why it cannot be one; a "!" in front means that the table is refused."""
+    """Fill in a feature column, or return why it is not a feature; a reason that starts with "!" refuses the table."""
     held = table.count(name)
     if held.truths == table.rows:
         column[:] = table.truths([name])[:, 0]
@@ -81,21 +81,20 @@ def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
             return "without numbers"
         return (
             f"!column {name!r} has numbers with separators or other signs, the first in row {grouped[0]} "
-            f"({grouped[1]!r}): write plain numbers with a decimal point, or name the other columns in features"
+            f"({grouped[1]!r}): write plain numbers with a decimal point, or list the other columns in features"
         )
     which, count = ("missing", held.missing) if held.missing else ("number", held.other or held.truths)
     row, cell = table.first(name, which)
-    what = "no value" if held.missing else "no finite number"
-    cells = "1 cell holds" if count == 1 else f"{count} cells hold"
+    verb = ("has", "is") if count == 1 else ("have", "are")
+    what = f"{verb[0]} no value" if held.missing else f"{verb[1]} not a finite number"
     return (
-        f"!in column {name!r} {cells} {what} (of {table.rows} cells), the first in row {row} ({cell!r}): fill in the "
-        "numbers, leave those rows out, or name the other columns in features"
+        f"!in column {name!r}, {count} of {table.rows} cells {what}, the first in row {row} ({cell!r}): fill in the "
+        "numbers, leave those rows out, or list the other columns in features"
     )
 
 
 def _numbers_rows(name: str, column: "np.ndarray[Any, Any]", where: str) -> bool:
-    """Whether the name of a column means that it numbers the rows; a column under another name that does so is
-    refused."""
+    """Whether a column is named like an index; a column that numbers the rows under another name is refused."""
     whole = bool((column == np.floor(column)).all())
     if _UNNAMED.fullmatch(name):
         if not whole:

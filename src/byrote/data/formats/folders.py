@@ -1,4 +1,4 @@
-"""Folders of images, one per class: which files are samples, which are clutter, and what is left out."""
+"""Folders of images, one per class: this module finds the samples, and reports the files that are left out."""
 
 import os
 from collections import Counter
@@ -24,9 +24,9 @@ _LITTER = frozenset(
 class Listing(NamedTuple):
     """The files of each split, each with the number of its class, in the order of the ids."""
 
-    names: tuple[str, ...]  # of the classes, in the order of their numbers
+    names: tuple[str, ...]  # the names of the classes, in the order of their numbers
     splits: dict[str, list[tuple[Path, int]]]
-    notes: tuple[str, ...]  # what was left out, one sentence for each kind
+    notes: tuple[str, ...]  # one sentence for each kind of file that was left out
 
     @property
     def files(self) -> list[Path]:
@@ -70,7 +70,7 @@ def _list(counts: Counter[str]) -> str:
 
 
 def _entries(place: Path) -> tuple[list[Path], list[Path]]:
-    """The folders and the files in a folder, each in alphabetical order; links are followed."""
+    """The subfolders and the files in a folder, both in alphabetical order; links are followed."""
     try:
         inside = sorted(place.iterdir())
         folders = [p for p in inside if p.is_dir()]
@@ -95,7 +95,7 @@ def _walk(place: Path) -> Iterator[Path]:
 
 
 def _count_litter(path: Path, left: _Left) -> None:
-    """Count the files in a folder of clutter, without following links."""
+    """Count the files in a folder of clutter (hidden files and the like), without following links."""
     inside = sum(len(names) for _, _, names in os.walk(path)) if path.is_dir() else 1
     if inside:
         left.litter[path.name] += inside
@@ -123,7 +123,7 @@ def _samples(folder: Path, top: Path, left: _Left) -> list[Path]:
 
 
 def _classes(place: Path, left: _Left) -> dict[str, list[Path]]:
-    """The images of each class by its name, which is that of a folder in `place`."""
+    """The images of each class, by class name; a class has the name of its folder in `place`."""
     folders, rest = _entries(place)
     for path in rest:
         if is_litter(path.name):
@@ -136,7 +136,7 @@ def _classes(place: Path, left: _Left) -> dict[str, list[Path]]:
 
 
 def _split_folders(place: Path) -> dict[str, Path]:
-    """The folders of training, test and validation at the top; empty if there are none."""
+    """The folders of the training, test and validation splits in `place`; empty if there are none."""
     folders = [p for p in _entries(place)[0] if not is_litter(p.name)]
     named = {p: split for p in folders if (split := split_named(p.name)) and _holds_folders(p)}
     if not named:
@@ -146,38 +146,38 @@ def _split_folders(place: Path) -> dict[str, Path]:
     for path, split in named.items():
         if split in splits:
             raise ValueError(
-                f"{shown(place)} holds two folders for the same split, {splits[split].name} and {path.name}"
+                f"{shown(place)} contains two folders for the same split, {splits[split].name} and {path.name}"
             )
         splits[split] = path
     others = [p.name for p in folders if p not in named]
     if others:
         raise ValueError(
-            f"{shown(place)} holds folders of splits ({', '.join(sorted(p.name for p in named))}) and others "
+            f"{shown(place)} contains folders of splits ({', '.join(sorted(p.name for p in named))}) and others "
             f"({', '.join(map(shown, others[:5]))}): keep either only splits or only classes there"
         )
     if "train" not in splits or len(splits) == 1:
         wanted = "train" if "train" not in splits else "test"
         raise ValueError(
-            f"{shown(place)} holds {', '.join(sorted(p.name for p in named))} and no folder {wanted!r}: add it, or "
+            f"{shown(place)} contains {', '.join(sorted(p.name for p in named))} but no folder {wanted!r}: add it, or "
             "give the path of one of them; then every fifth image of each class is held out"
         )
     return splits
 
 
 def _refuse_unusual_splits(place: Path, folders: list[Path]) -> None:
-    """Refuse folders such as train_images and test_images, which are splits under another name, not classes."""
+    """Refuse folders such as train_images and test_images, which are not classes but splits with unusual names."""
     meant = {p.name: split for p in folders if (split := split_within(p.name))}
     if len(set(meant.values())) < 2 or "train" not in meant.values():
         return
     if len(meant) == len(folders) or all(_holds_folders(p) for p in folders if p.name in meant):
         raise ValueError(
-            f"{shown(place)} holds {', '.join(map(shown, sorted(meant)))}, which look like splits but would be read "
+            f"{shown(place)} contains {', '.join(map(shown, sorted(meant)))}, which look like splits but would be read "
             "as classes: call them train, test and val, with a folder for each class inside"
         )
 
 
 def _holds_folders(place: Path) -> bool:
-    """Whether a folder holds folders and no images of its own, like the folder of a split."""
+    """Whether a folder contains folders and no images of its own, like the folder of a split."""
     folders, rest = _entries(place)
     images = any(p.suffix.lower() in SUFFIXES and not is_litter(p.name) for p in rest)
     return not images and (any(not is_litter(p.name) for p in folders) or not folders)
@@ -191,18 +191,18 @@ def _refuse_empty(place: Path, images_of: dict[str, list[Path]], where: str) -> 
             "none: fill it or remove it"
         )
     if len(empty) == len(images_of):
-        raise ValueError(f"{shown(place)} must hold one folder of images per class, got none")
+        raise ValueError(f"{shown(place)} must contain one folder of images per class, got none")
 
 
 def list_classes(place: Path) -> Listing:
-    """What a folder holds: `<class>/*.png`, or `train/<class>/*.png` beside `test` (or `val`).
+    """List the images of a folder: `<class>/*.png`, or `train/<class>/*.png` beside `test` (or `val`).
 
     Classes are numbered in `class_order`, so that "10" comes after "2". Without `test`, `val` is the test split; with
-    `test`, `val` is left out. Images in subfolders of a class count too, and links are followed.
+    `test`, `val` is left out. Images in subfolders of a class are included, and links are followed.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: a class without images, splits beside classes or below them, or a link that leads back.
+        ValueError: a class without images, splits beside classes or below them, or a link back to a folder above it.
     """
     if not is_folder(place):
         if place.exists():
@@ -226,7 +226,7 @@ def list_classes(place: Path) -> Listing:
     if len(names) == 1 and not splits and _holds_folders(place / names[0]):
         raise ValueError(
             f"{shown(place)}: expected at least two classes, but every sample is of class {names[0]!r}, a folder of "
-            "folders: give the path of the folder that holds one folder per class"
+            "folders: give the path of the folder that contains one folder per class"
         )
     for split, classes in by_split.items():
         _refuse_empty(place, {name: classes.get(name, []) for name in names}, f" in {split}" if split else "")

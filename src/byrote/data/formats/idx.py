@@ -16,7 +16,7 @@ LIMIT = 1 << 28
 
 
 def unpacked(content: bytes, limit: int = LIMIT) -> bytes:
-    """The bytes, unpacked to at most `limit` bytes if they are a gzip file."""
+    """The bytes; if they are a gzip file, they are unpacked to at most `limit` bytes."""
     if content[:2] != b"\x1f\x8b":
         return content
     engine = zlib.decompressobj(wbits=31)
@@ -32,10 +32,10 @@ def unpacked(content: bytes, limit: int = LIMIT) -> bytes:
 
 
 def read_idx(content: bytes) -> "np.ndarray[Any, Any]":
-    """Decode idx bytes of unsigned bytes.
+    """Decode the bytes of an idx file of unsigned bytes.
 
     Raises:
-        ValueError: not idx, a different number type, or another number of bytes than the header announces.
+        ValueError: not idx, a different number type, or a number of bytes that contradicts the header.
 
     Example:
         >>> read_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2, 7, 9]))
@@ -49,5 +49,5 @@ def read_idx(content: bytes) -> "np.ndarray[Any, Any]":
     for length in shape:
         size *= length
     if len(content) != 4 + 4 * rank + size:
-        raise ValueError(f"an idx file of shape {shape} needs {4 + 4 * rank + size} bytes, got {len(content)}")
+        raise ValueError(f"expected {4 + 4 * rank + size} bytes for an idx file of shape {shape}, got {len(content)}")
     return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)

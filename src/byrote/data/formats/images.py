@@ -1,7 +1,7 @@
-"""Image files, read by Pillow: inspected, checked for their size, then decoded to arrays of the same depth.
+"""Read image files with Pillow: inspect them, check their size, then decode them to arrays of the same depth.
 
-Values of 8 bits stay bytes. Values of 16 bits are divided by 65,535, so that white is 1, as it is for bytes after their
-division by 255. Integers and floats of more bits have no agreed white and are taken as they are. The orientation that a
+Values of 8 bits stay bytes. Values of 16 bits are divided by 65,535, so that white is 1, as for bytes after their
+division by 255. Integers and floats of more bits have no standard white and are not scaled. The orientation that a
 camera stored (EXIF) is applied.
 """
 
@@ -38,7 +38,7 @@ SUFFIXES = frozenset(
         ".pnm",
     )
 )
-_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")  # not EPS, which runs a program
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")  # not EPS, for which Pillow runs a program
 _PIXELS = 1 << 27
 
 Depth = Literal["8 bits", "16 bits", "numbers"]
@@ -51,8 +51,8 @@ class Look(NamedTuple):
     width: int
     height: int
     depth: Depth
-    white: int  # the stored value that means white; for "numbers" 1
-    notes: tuple[str, ...]  # what is lost in decoding
+    white: int  # the stored value that means white; 1 for plain numbers
+    notes: tuple[str, ...]  # one sentence for each thing that is lost in decoding
 
 
 @contextmanager
@@ -62,8 +62,8 @@ def _opened(path: Path) -> Iterator[Any]:
     place = inputs.plain_file(path, "an image")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata, and about sizes, for which our limit is lower
-            # from an open file: given a name, Pillow maps the file and scrambles a TIFF that is stored sideways
+            warnings.simplefilter("ignore")  # about metadata, or about sizes; our own limit is lower
+            # an open file, because from a name Pillow maps the file and scrambles a TIFF that is stored sideways
             with place.open("rb") as file, pillow.open(file, formats=_FORMATS) as image:
                 yield image
     except Exception as error:  # Pillow raises many types of errors
@@ -78,7 +78,7 @@ def _seen(image: Any) -> Look:
     if width * height > _PIXELS:
         raise ValueError(f"it has {width:,} x {height:,} pixels, but at most {_PIXELS:,} are supported")
     notes = []
-    if getattr(image, "is_animated", False) and image.format != "MPO":  # here the second picture is a camera's preview
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # its second picture is a camera's preview
         notes.append("only the first of several frames is read")
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         return Look(width, height, "numbers", 1, tuple(notes))
@@ -91,7 +91,7 @@ def _seen(image: Any) -> Look:
 
 
 def _deep_colors(image: Any) -> bool:
-    """Whether the file holds more than the eight bits per color that Pillow returns."""
+    """Whether the file has more than the eight bits per color that Pillow returns."""
     for tile in image.tile:
         args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
         if any(";16" in arg if isinstance(arg, str) else image.format == "PPM" and arg > 255 for arg in args):
@@ -133,7 +133,7 @@ def decode(path: Path, channels: int) -> tuple[Array, Look]:
         channels: 1 (gray: .299 R + .587 G + .114 B) or 3 (gray is repeated).
 
     Returns:
-        uint8 for 8 bits, else float32: for 16 bits the fraction of white, for more bits the stored numbers.
+        uint8 for 8 bits, else float32: the fraction of white for 16 bits, the stored numbers for more bits.
 
     Raises:
         ValueError: not an image, damaged, truncated, too large, or in an unsupported color space.
@@ -143,7 +143,7 @@ def decode(path: Path, channels: int) -> tuple[Array, Look]:
         image.load()
         unsigned = image.mode == "I" and image.format == "TIFF" and image.tag_v2.get(339, (1,))[0] == 1
         if unsigned and image.getextrema()[0] < 0:  # Pillow reads these as negative
-            raise ValueError("it holds integers of 2**31 or more")
+            raise ValueError("it contains integers of 2**31 or more")
         upright = _upright(image)
         if seen.depth == "8 bits":
             pixels, transparent = _eight_bits(upright, channels)
@@ -167,12 +167,12 @@ def _resized(image: Array, side: int, path: Path) -> Array:
 
 
 def _one_depth(paths: list[Path], looks: list[Look]) -> bool:
-    """Whether all images have 8 bits; fractions of white cannot be mixed with numbers that have no white."""
+    """Whether all images have 8 bits; a mixture of fractions of white and plain numbers is refused."""
     numbers = [path for path, seen in zip(paths, looks, strict=True) if seen.depth == "numbers"]
     if numbers and len(numbers) < len(looks):
         other = next(path for path, seen in zip(paths, looks, strict=True) if seen.depth != "numbers")
         raise ValueError(
-            f"expected images of one kind, but {inputs.shown(numbers[0])} holds plain numbers (32 bits) and "
+            f"expected images of one kind, but {inputs.shown(numbers[0])} contains plain numbers (32 bits) and "
             f"{inputs.shown(other)} fractions of white ({looks[paths.index(other)].depth}); save all of them in one "
             "of these ways"
         )
@@ -180,15 +180,15 @@ def _one_depth(paths: list[Path], looks: list[Look]) -> bool:
 
 
 def stack(paths: list[Path], channels: int, resolution: int | None, white: float = 1.0) -> tuple[Array, list[str]]:
-    """Images as one array (n, C, H, W), and one sentence for each thing that decoding left out.
+    """The images as one array (n, C, H, W), and one sentence for each thing that is lost in decoding.
 
     Args:
         channels: 1 or 3.
         resolution: the side to which they are averaged down; None requires images of the same size.
-        white: the value of white if not all images have 8 bits.
+        white: the value that white gets if not all images have 8 bits.
 
     Raises:
-        ValueError: see `decode`; several sizes without a resolution; more than fits in memory.
+        ValueError: see `decode`; images of several sizes without a resolution; images that do not fit in memory.
 
     Returns:
         uint8 if all images have 8 bits, else float32.

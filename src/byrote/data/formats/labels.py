@@ -1,4 +1,4 @@
-"""Labels, ids and splits as users store them; an ambiguous value raises an error of one sentence."""
+"""Read labels, ids and splits as users store them; an ambiguous value raises an error of one sentence."""
 
 import re
 import unicodedata
@@ -42,23 +42,23 @@ MISSING = frozenset(
         *("NULL", "Null", "null", "None"),
     )
 )
-"""Texts that programs write for a missing value. In lower case, "none" and "na" can be names of classes."""
+"""Strings that programs write for a missing value. In lower case, "none" and "na" can be names of classes."""
 
 
 class Labels(NamedTuple):
-    """Labels as numbers, and the names of the classes if the labels were texts (otherwise empty)."""
+    """Labels as numbers, and the names of the classes if the labels were strings (otherwise empty)."""
 
     numbers: "np.ndarray[Any, Any]"  # (n,) int64
     names: tuple[str, ...]
 
 
 def _missing(value: object) -> bool:
-    """Whether a cell means a missing value: None, NaN, or a text that programs write for it."""
+    """Whether a cell means a missing value: None, NaN, or a string that programs write for missing values."""
     return value is None or value != value or str(value).strip() in MISSING
 
 
 def class_order(name: str) -> tuple[int, str]:
-    """Sort key for class names: whole numbers first, by value, then other texts alphabetically.
+    """Sort key for class names: whole numbers first, by value, then other names alphabetically.
 
     >>> sorted(["10", "2", "dog", "1", "Cat"], key=class_order)
     ['1', '2', '10', 'Cat', 'dog']
@@ -85,29 +85,29 @@ def check_names(names: Iterable[str], where: str) -> None:
 
 
 def numbered(column: "np.ndarray[Any, Any]", where: str, unit: str = "sample") -> Labels:
-    """Labels as int64 (n,): whole numbers as they are, texts by the place of their class in `class_order`.
+    """Labels as int64 (n,): whole numbers stay, strings become the position of their class in `class_order`.
 
     Args:
-        column: integers, booleans, whole floats or texts of shape (n,) or (n, 1); or one-hot rows (n, N).
+        column: integers, booleans, whole floats or strings of shape (n,) or (n, 1); or one-hot rows (n, N).
         where: the name of the source in error messages.
         unit: the word for a position in error messages, such as "row".
 
     Raises:
-        ValueError: a missing, negative or fractional label (the message names the first), or another shape or type.
+        ValueError: a missing, negative or fractional label (the message names the first one), or a wrong shape or type.
 
     Example:
         >>> numbered(np.array(["dog", "ant", "dog"]), "a.csv")
         Labels(numbers=array([1, 0, 1]), names=('ant', 'dog'))
         >>> numbered(np.array([0.0, 2.5]), "a.csv")
         Traceback (most recent call last):
-        ValueError: a.csv: labels must be integers or texts, got 2.5 in sample 2
+        ValueError: a.csv: labels must be integers or strings, got 2.5 in sample 2
     """
     column = one_column(np.asarray(column), where)
     if column.dtype.kind in "OUS":
         return _texts(column, where, unit)
     if column.dtype.kind not in "biuf":
-        raise ValueError(f"{where}: labels must be integers or texts, got {column.dtype}")
-    numbers = whole_numbers(column, f"{where}: labels must be integers or texts", unit)
+        raise ValueError(f"{where}: labels must be integers or strings, got {column.dtype}")
+    numbers = whole_numbers(column, f"{where}: labels must be integers or strings", unit)
     if len(numbers) and numbers.min() < 0:
         first = int(np.flatnonzero(numbers < 0)[0])
         advice = "number the classes from 0 and leave out samples without a label"
@@ -118,7 +118,7 @@ def numbered(column: "np.ndarray[Any, Any]", where: str, unit: str = "sample") -
 
 
 def one_column(column: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, Any]":
-    """Labels (n,) from labels (n,) or (n, 1) or from one-hot rows (n, N).
+    """Convert labels (n,) or (n, 1), or one-hot rows (n, N), to labels (n,).
 
     Raises:
         ValueError: a wrong shape.
@@ -134,7 +134,7 @@ def one_column(column: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, A
             row = int(np.flatnonzero(~hot)[0])
             raise ValueError(
                 f"{where}: each one-hot row must have exactly one 1, got {column[row].tolist()} in sample {row + 1} "
-                f"({int((~hot).sum())} of {len(hot)} such rows): leave those samples out, or give labels (n,)"
+                f"(wrong rows: {int((~hot).sum())} of {len(hot)}): leave those samples out, or give labels (n,)"
             )
     if column.ndim != 1:
         raise ValueError(
@@ -168,11 +168,13 @@ def _decoded(value: Any, where: str, unit: str, place: int) -> Any:
         except UnicodeDecodeError:
             text = "\0"
         if any(unicodedata.category(letter) == "Cc" and not letter.isspace() for letter in text):
-            raise ValueError(f"{where}: labels must be texts in UTF-8, got bytes that are not UTF-8 in {unit} {place}")
+            raise ValueError(
+                f"{where}: labels must be strings in UTF-8, got bytes that are not UTF-8 in {unit} {place}"
+            )
         return text
     if isinstance(value, list | tuple | dict | set | np.ndarray):
         raise ValueError(
-            f"{where}: labels must be integers or texts, got a {type(value).__name__} in {unit} {place}: write one "
+            f"{where}: labels must be integers or strings, got a {type(value).__name__} in {unit} {place}: write one "
             "class per sample"
         )
     return value
@@ -186,7 +188,7 @@ def whole_numbers(column: "np.ndarray[Any, Any]", needed: str, unit: str) -> "np
         unit: the word for a position in error messages, such as "row".
 
     Raises:
-        ValueError: a value that is missing, fractional, or beyond what its type holds exactly.
+        ValueError: a value that is missing, fractional, or too large to be exact in its type.
     """
     if column.dtype.kind in "bi":
         return column.astype(np.int64)
@@ -218,7 +220,7 @@ def _all_texts(cells: list[Any]) -> TypeGuard[list[str]]:
 
 
 def typed(cells: list[Any]) -> "np.ndarray[Any, Any]":
-    """Cells as booleans, integers or floats if all cells are of that type, or are texts that can be read as that type.
+    """Cells as booleans, integers or floats if all cells have that type, or are strings that can be read as that type.
 
     >>> typed(["1", "0"]).dtype.kind, typed(["1.0", "2.5"]).dtype.kind, typed(["1", "a"]).dtype.kind
     ('i', 'f', 'O')
@@ -294,7 +296,7 @@ def split_named(name: str) -> Literal["train", "test", "val"] | None:
 
 
 def split_within(name: str) -> Literal["train", "test", "val"] | None:
-    """The split that a name contains among other words or digits; None if it contains no split or two of them.
+    """The split that a name contains among other words or digits; None if it contains no split or two splits.
 
     >>> split_within("test_set"), split_within("seg_train"), split_within("train1"), split_within("contest")
     ('test', 'train', 'train', None)

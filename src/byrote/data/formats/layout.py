@@ -1,4 +1,5 @@
-"""The channel axis of stored images: inferred from the shape if that is certain, else an error."""
+"""The channel axis of stored images: inferred from the shape if only one choice is possible; otherwise an error is
+raised."""
 
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ __all__ = ["Layout", "channels_first"]
 
 Layout = Literal["", "nchw", "nhwc"]
 
-_FEW = 4  # most channels of an image: gray, gray and alpha, RGB, or RGBA
+_FEW = 4  # the most channels of an image: gray, gray and alpha, RGB, or RGBA
 
 
 def _certain(shape: tuple[int, ...]) -> Layout:
@@ -16,7 +17,7 @@ def _certain(shape: tuple[int, ...]) -> Layout:
 
     The channels are the first or the last of the axes a, b, c. If only one of these two axes has a length of 1 to 4, it
     is the channel axis, unless only the other choice makes the images square. If both or neither have such a length,
-    the choice that makes the images square is taken, provided that only one does.
+    the choice that makes the images square is taken, provided that only one choice does.
     """
     _, a, b, c = shape
     square: dict[Layout, bool] = {"nchw": b == c, "nhwc": a == b}
@@ -31,11 +32,11 @@ def _certain(shape: tuple[int, ...]) -> Layout:
 
 
 def channels_first(images: "np.ndarray[Any, Any]", layout: Layout, where: str) -> "np.ndarray[Any, Any]":
-    """Stored images as (n, C, H, W); d features become d channels of 1x1, each scaled separately.
+    """Convert stored images to (n, C, H, W); d features become d channels of 1x1, which are scaled separately.
 
     Args:
         images: (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C).
-        layout: "nchw" or "nhwc"; empty infers it from the shape.
+        layout: "nchw" or "nhwc"; empty infers the layout from the shape.
         where: the name of the source in error messages.
 
     Raises:

@@ -1,4 +1,4 @@
-"""MATLAB files of images and labels, such as SVHN's: checked for their size, then decoded by SciPy."""
+"""Read MATLAB files of images and labels, such as SVHN's: check their size, then decode them with SciPy."""
 
 import io
 import struct
@@ -19,10 +19,10 @@ def read_mat(content: bytes, limit: int = _LIMIT) -> tuple[Array, Array]:
 
     Args:
         content: the whole file.
-        limit: the most bytes to which it may unpack.
+        limit: the largest size, in bytes, to which the file may unpack.
 
     Raises:
-        ValueError: not such a file, or a file that unpacks to more than `limit` bytes.
+        ValueError: not a file of this kind, or one that unpacks to more than `limit` bytes.
     """
     from scipy import io as matlab
 
@@ -40,8 +40,8 @@ def read_mat(content: bytes, limit: int = _LIMIT) -> tuple[Array, Array]:
 def _check_unpacked(content: bytes, limit: int) -> None:
     """Check that the compressed elements of the file unpack to at most `limit` bytes.
 
-    A file is a header of 128 bytes followed by elements: type and length as 32-bit numbers, then the bytes. Type 15 is
-    a zlib stream. SciPy refuses other files later.
+    A file is a header of 128 bytes followed by elements: type and length as 32-bit numbers, then the bytes. An element
+    of type 15 is a zlib stream. SciPy refuses other files later.
     """
     order = ">" if content[126:128] == b"MI" else "<"
     place = 128

@@ -1,4 +1,5 @@
-"""NumPy's files, `.npy` and `.npz`: headers, sizes and checksums are checked before numbers are read. No pickles."""
+"""Read NumPy's `.npy` and `.npz` files: headers, sizes and checksums are checked first, and pickles are never
+loaded."""
 
 import io
 import re
@@ -20,7 +21,7 @@ Array = np.ndarray[Any, Any]
 _HEAD = 1 << 17  # a header has at most 64 KiB
 _BROKEN = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError, TypeError),
-    *(tokenize.TokenError, SyntaxError, OverflowError),  # of a header, which NumPy parses as Python code
+    *(tokenize.TokenError, SyntaxError, OverflowError),  # characters of a header, which NumPy parses as Python code
 )
 
 
@@ -28,8 +29,8 @@ class _Header(NamedTuple):
     dtype: "np.dtype[Any]"
     shape: tuple[int, ...]
     fortran: bool
-    begin: int  # where the numbers begin
-    size: int  # how many bytes they take
+    begin: int  # the position where the numbers begin
+    size: int  # the number of bytes that they take
 
 
 def _header(stream: IO[bytes], length: int) -> _Header:
@@ -42,11 +43,11 @@ def _header(stream: IO[bytes], length: int) -> _Header:
     shape, fortran, dtype = reader(head)
     if dtype.hasobject:
         raise ValueError(
-            f"expected plain numbers or texts, got {dtype} (Python objects are pickles, which are never read): save "
+            f"expected plain numbers or strings, got {dtype} (Python objects are pickles, which are never read): save "
             "it again with .astype(str), or as numbers"
         )
     if dtype.kind not in "biufcSU" or not dtype.itemsize:
-        raise ValueError(f"expected plain numbers or texts, got {dtype}")
+        raise ValueError(f"expected plain numbers or strings, got {dtype}")
     size = dtype.itemsize
     for side in shape:
         if isinstance(side, bool) or side < 0:
@@ -77,7 +78,7 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
 
 
 def read_npz(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Array], list[str]]:
-    """The arrays among `names` that an npz file holds, and the names of its other arrays.
+    """The arrays in an npz file that are among `names`, and the names of its other arrays.
 
     Raises:
         ValueError: not a complete npz file, a damaged array, Python objects (pickles), or more than fits in memory.
@@ -87,7 +88,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Array], list
     with _whole(path, "npz"), zipfile.ZipFile(place) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if len(members) < len(archive.infolist()):
-            raise ValueError("it holds two arrays with the same name")
+            raise ValueError("it contains two arrays with the same name")
         for name in filter(members.__contains__, names):
             with archive.open(members[name]) as stream:
                 try:

@@ -1,7 +1,7 @@
 """Pickles of arrays, read without running them.
 
 A pickle is a program. CIFAR-10 and CIFAR-10N are published as pickles; this module reads the arrays in them. It admits
-only the four names that rebuild an array, and replaces each by a stand-in.
+only the four names that a pickle needs to rebuild an array, and replaces each of them by a stand-in.
 """
 
 import io
@@ -17,7 +17,7 @@ _LIMIT = 1 << 28
 
 
 class _Dtype:
-    """Stands in for numpy.dtype while a pickle is read: it stores a plain number type and nothing else."""
+    """Stands in for numpy.dtype while a pickle is read; it accepts plain number types only."""
 
     def __init__(self, code: object, *_: object) -> None:
         text = code.decode("ascii", "replace") if isinstance(code, bytes) else str(code)
@@ -31,7 +31,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for numpy.ndarray: it takes shape, type and bytes, and then makes the array."""
+    """Stands in for numpy.ndarray: it receives shape, type and bytes, and makes the array from them."""
 
     value: "np.ndarray[Any, Any]"
 
@@ -75,10 +75,11 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def _check_sizes(program: bytes) -> None:
-    """Check that no number in the program makes Python reserve more memory than the length of the program.
+    """Check that unpickling cannot make Python reserve more memory than the pickle has bytes.
 
-    `pickletools` reads the program without running it, and refuses a length beyond its end. An index into its table of
-    stored values (the memo) must not exceed the number of values so far, since the table grows up to the largest index.
+    `pickletools` lists the opcodes of the pickle without running them, and refuses a length that goes beyond the end of
+    the pickle. This function checks the indices of the memo, the table in which unpickling stores values. An index may
+    not exceed the number of opcodes so far, because the table grows to the largest index.
     """
     if len(program) > _LIMIT:
         raise pickle.UnpicklingError(f"it has more than {_LIMIT} bytes")
@@ -92,10 +93,10 @@ def _check_sizes(program: bytes) -> None:
 def load_arrays(stream: IO[bytes]) -> dict[str, "np.ndarray[Any, Any] | list[int]"]:
     """Read a pickled mapping of names to numpy arrays or lists of integers, running none of its code.
 
-    Other values (texts, lists of file names) are left out. Only plain number types are admitted.
+    Other values (strings, lists of file names) are left out. Only plain number types are admitted.
 
     Raises:
-        ValueError: the pickle asks for anything else, is broken, or is not a mapping.
+        ValueError: the pickle refers to any other name, is broken, or is not a mapping.
 
     Example:
         >>> import io

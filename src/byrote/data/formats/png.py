@@ -1,7 +1,7 @@
-"""A reader of plain PNG files (8 bits, gray or RGB, not interlaced), enough for images packed as one large PNG.
+"""Read plain PNG files (8 bits, gray or RGB, not interlaced), which is enough for images packed into one large PNG.
 
-Header, size and checksums are checked here; then Pillow decodes if it is installed, which is hundreds of times faster.
-Without Pillow, which a plain `pip install byrote` does not install, the rows are decoded here.
+Header, size and checksums are checked here. Then Pillow decodes the file if it is installed, which is hundreds of times
+faster. A plain `pip install byrote` does not install Pillow; without it, the rows are decoded here.
 """
 
 import io
@@ -19,8 +19,8 @@ _LIMIT = 1 << 28
 def read_png(content: bytes) -> "np.ndarray[Any, Any]":
     """Decode a PNG to uint8 (H, W, C).
 
-    Each row is stored as a difference from its neighbors; the row's first byte says which neighbor: 0 none, 1 the pixel
-    to the left, 2 the pixel above, 3 their mean, 4 Paeth's predictor (PNG specification, section 9).
+    Each row is stored as a difference from its neighbors; the row's first byte encodes which neighbor: 0 none, 1 the
+    pixel to the left, 2 the pixel above, 3 their mean, 4 Paeth's predictor (PNG specification, section 9).
 
     Raises:
         ValueError: not a PNG of this kind, or a damaged PNG.
@@ -89,7 +89,7 @@ def _chunks(content: bytes) -> dict[bytes, bytes]:
 
 
 def _unfiltered(filters: "np.ndarray[Any, Any]", stored: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Add back the neighbors from which each row was stored as a difference; `stored` is (H, W, C)."""
+    """Undo the differences: add the neighbors back to each row; `stored` is (H, W, C)."""
     out = np.empty_like(stored)
     above = np.zeros_like(stored[0])  # (W, C)
     for row, (kind, line) in enumerate(zip(filters.tolist(), stored, strict=True)):
@@ -117,7 +117,7 @@ def _sequential(kind: int, line: "np.ndarray[Any, Any]", above: "np.ndarray[Any,
         else:
             estimate = left + up - corner
             distance = np.abs(np.stack([left, up, corner]) - estimate)
-            guess = np.choose(distance.argmin(axis=0), [left, up, corner])  # order in ties: left, above, corner
+            guess = np.choose(distance.argmin(axis=0), [left, up, corner])  # in a tie the order is left, above, corner
         left, corner = (value + guess) % 256, up
         out[column] = left
     return out

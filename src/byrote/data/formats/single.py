@@ -23,10 +23,10 @@ def single(values: Array, names: Sequence[str], where: str, bounded: bool = True
         values: integers or floats; NaN and infinities are kept.
         names: the name of each of the C channels in error messages.
         where: the name of the source in error messages.
-        bounded: whether numbers beyond the range of float32 are refused; otherwise they become infinite.
+        bounded: refuse numbers beyond the range of float32; if False, they become infinite.
 
     Raises:
-        ValueError: a channel that float32 cannot hold.
+        ValueError: a channel whose values float32 cannot represent or distinguish.
 
     Example:
         >>> single(np.array([[1.5, 2.0], [3.0, 4.0]]), ["column 'a'", "column 'b'"], "a.csv").dtype

@@ -1,7 +1,7 @@
 """CSV and Parquet tables: every cell is checked before numbers are read.
 
 A CSV file has a header; the character that separates the names in it, outside quotes, also separates the cells. Nothing
-else is guessed: cells are read as texts, and a column holds numbers if every cell in it does.
+else is guessed: cells are read as strings, and a column is numeric if every cell in it is a number.
 """
 
 import json
@@ -31,7 +31,7 @@ class Column(NamedTuple):
     missing: int  # blank, NaN, or a word for a missing value
     numbers: int  # finite numbers
     truths: int  # true or false
-    other: int  # texts, infinities, lists
+    other: int  # strings, infinities, lists
 
 
 class Table:
@@ -40,7 +40,7 @@ class Table:
     DuckDB does not distinguish "a" and "A", so in its queries the columns are called c0, c1, ...
 
     Args:
-        index: the columns that are the index of a data frame, according to the metadata that pandas wrote.
+        index: the columns that pandas wrote as the index of a data frame, according to the file's metadata.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Table:
         if kind.startswith(("VARCHAR", "ENUM")):
             text = f"trim(CAST({cell} AS VARCHAR))"
             truth = f"CASE lower({text}) WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 END"
-            number = f"CASE WHEN NOT contains({text}, '_') THEN try_cast({text} AS DOUBLE) END"  # 1_2 counts as a text
+            number = f"CASE WHEN NOT contains({text}, '_') THEN try_cast({text} AS DOUBLE) END"  # 1_2 is not a number
             return f"({cell} IS NULL OR {text} IN ({_MISSING}))", f"({number})", truth
         if kind == "BOOLEAN":
             return f"({cell} IS NULL)", "NULL::DOUBLE", f"CAST({cell} AS DOUBLE)"
@@ -84,7 +84,8 @@ class Table:
         return Column(lost, finite, truths, self.rows - lost - finite - truths)
 
     def first(self, name: str, which: str) -> tuple[int, str]:
-        """The row (from 1, without the header) and the text of the first cell that is "missing" or not a "number"."""
+        """The row (counted from 1 after the header) and the text of the first cell that is "missing" or not a
+        "number"."""
         missing, number, _ = self._parts(name)
         number_here = f"coalesce(isfinite({number}), false)"
         condition = missing if which == "missing" else f"NOT {missing} AND NOT {number_here}"
@@ -109,7 +110,7 @@ class Table:
         return [row[0] for row in self._ask(f"SELECT {cell} FROM {self._source}")]
 
     def texts(self, rows: Sequence[int], length: int) -> dict[int, dict[str, str]]:
-        """Rows as texts, by row (from 0) and by the name of the column; "" stands for a missing value.
+        """Rows as strings, by row (from 0) and by the name of the column; "" stands for a missing value.
 
         Args:
             rows: the rows to read.
@@ -157,12 +158,13 @@ def _parquet(connection: "duckdb.DuckDBPyConnection", link: str) -> tuple[str, l
 
 
 def _index(connection: "duckdb.DuckDBPyConnection", link: str) -> frozenset[str]:
-    """The columns of a Parquet file that are the index of a data frame according to pandas' metadata."""
+    """The columns of a Parquet file that pandas wrote as the index of a data frame, according to the file's
+    metadata."""
     query = f"SELECT value FROM parquet_kv_metadata({inputs.quoted(link)}) WHERE key = 'pandas'"
     row = connection.execute(query).fetchone()
     try:
         columns = json.loads(row[0])["index_columns"] if row else []
-        return frozenset(name for name in columns if isinstance(name, str))  # a range index is not a column
+        return frozenset(name for name in columns if isinstance(name, str))  # a range index is not stored as a column
     except (ValueError, TypeError, KeyError):
         return frozenset()
 

@@ -1,12 +1,13 @@
 """Dense chains of all runs in parallel, for accelerators: one batched product per layer, with torch's operators.
 
-Between products there are a few operators on (S, B, features), which the compiler fuses after `compile_with`. In "bf16"
-products have bfloat16 operands; the last block's sums, normalization, states and their gradients are float32, as in
-`chain`. As in `chain`, the bias before a normalization changes only the running mean in training, and its gradient is
-exactly 0.
+Between products there are a few operators on (S, B, features), which the compiler fuses after `compile_with`. In
+"bf16", products have bfloat16 operands. The sums and the normalization of the last block, all states and their
+gradients are float32, as in `chain`. As in `chain`, the bias before a normalization changes only the running mean in
+training, and its gradient is exactly 0.
 
-In descent, the products of "bf16" read the weights from copies that the step has narrowed, and store bfloat16 gradients
-in the copies. If compiled, this moves 26 bytes per weight: 6 in the products and 20 in the step.
+With a descent (`momentum.Descent`), "bf16" products read the weights from bfloat16 copies, which each step updates,
+and bfloat16 gradients are stored in the copies. If compiled, a training step moves 26 bytes per weight: 6 in the
+products and 20 in the update.
 """
 
 import logging
@@ -45,9 +46,9 @@ class BatchedChain:
         self._pass: Callable[..., Tensor] = _features
 
     def compile_with(self, **options: Any) -> None:
-        """Compile further passes, and in descent also the step, by `torch.compile(..., **options)`.
+        """Compile further passes, and the step of a descent, by `torch.compile(..., **options)`.
 
-        If that fails, they run uncompiled, with one warning.
+        If compilation fails, they run uncompiled, with one warning.
         """
 
         def refused(error: Exception) -> None:
@@ -66,7 +67,7 @@ class BatchedChain:
         return self._pass(h, weights, blocks, ensemble.training, self.precision == "bf16")
 
     def weights(self, ensemble: Ensemble) -> list[Tensor]:
-        """The weights of all blocks but the last in the type of their products; in descent these are narrowed
+        """The weights of all blocks except the last, in the type of their products; with a descent, these are bfloat16
         copies."""
         weights = [block.weight for block in blocks_of(ensemble, self._norms)[:-1]]
         if ensemble.descent is not None and self.precision == "bf16":
@@ -86,12 +87,13 @@ class BatchedChain:
         return False
 
     def __getstate__(self) -> dict[str, object]:
-        # a copy of this object must be compiled again and does not reuse narrowed weights
+        # a copy of this object must be compiled again, and has no narrowed weights
         return {**self.__dict__, "batched_step": BatchedStep(), "_pass": _features}
 
 
 def _features(h: Tensor, weights: Sequence[Tensor], blocks: Sequence[Block], training: bool, narrow: bool) -> Tensor:
-    """(S, B, in) -> (S, B, M). `weights` are the weights of all blocks but the last, as they enter products."""
+    """(S, B, in) -> (S, B, M). `weights` are the weights of all blocks except the last, in the type of their
+    products."""
     for block, weight in zip(blocks[:-1], weights, strict=True):
         h = _normalized(block, _product(h, weight, narrow), training)
     last = blocks[-1]
@@ -133,7 +135,8 @@ def _product(h: Tensor, weight: Tensor, narrow: bool) -> Tensor:
 
 
 class _Narrow(torch.autograd.Function):
-    """h W^T, with the gradient of W in the layout of W; torch's own gradient is transposed and needs another pass."""
+    """h W^T, with a gradient of W that has the layout of W; torch's own gradient is transposed and needs one more
+    pass."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor) -> Tensor:

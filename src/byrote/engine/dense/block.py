@@ -58,7 +58,7 @@ def norms_of(chain: nn.Module) -> dict[int, tuple[float, float]]:
 
 
 def blocks_of(ensemble: Ensemble, norms: Mapping[int, tuple[float, float]]) -> list[Block]:
-    """The blocks of an ensemble of dense chains, with its current states."""
+    """The blocks of an ensemble of dense chains, with the ensemble's current states."""
     blocks = []
     for i, (eps, momentum) in norms.items():
         linear, norm = _states(ensemble, i - 1), _states(ensemble, i)
@@ -119,5 +119,5 @@ def normalize(block: Block, s: int, a: Tensor, out: Tensor, norm_kernels: NormKe
 
 
 def run_of(x: Tensor, s: int) -> Tensor:
-    """The batch of run s: its slice of a stacked batch, or the batch itself if it is shared."""
+    """The batch of run s: its slice of a stacked batch, or the whole batch if all runs share it."""
     return x if x.dim() == 2 else x[s]

@@ -40,17 +40,18 @@ class _Trace(NamedTuple):
 
 
 class _Chain(NamedTuple):
-    """The states of a stack as arguments of the passes, looked up once for many steps."""
+    """The states of a stack as arguments of the passes, cached for many steps."""
 
     where: tuple[int, ...]  # the addresses of all states
     descent: Descent | None
     blocks: list[Block]
-    momenta: list[list[Tensor]]  # in descent: momenta of weight, bias, gamma and beta of each block
-    fused: FusedChain | None  # on processors with units for it
+    momenta: list[list[Tensor]]  # with a descent: the momenta of weight, bias, gamma and beta of each block
+    fused: FusedChain | None  # None on processors without the units for it
 
 
 class CompiledChain:
-    """Dense chains in compiled kernels. Without kernels, and for gradients in evaluation, torch's operators run by run.
+    """Dense chains in compiled kernels. Without kernels, and for gradients in evaluation, torch's operators compute run
+    by run.
 
     Args:
         chain: one of the modules, of which only the structure is used.
@@ -88,13 +89,13 @@ class CompiledChain:
             return _evaluated(x, chain, products)
         for block in chain.blocks:
             block.batches.add_(1)
-        # in descent one parameter is enough to make autograd call the backward pass
+        # with a descent, one parameter is enough to make autograd call the backward pass
         states = [chain.blocks[0].weight] if chain.descent else [state for block in chain.blocks for state in block[:4]]
         out = _Dense.apply(x, chain, products, *states)  # type: ignore[no-untyped-call]
         return out
 
     def _chain(self, ensemble: Ensemble, library: Kernels) -> _Chain | None:
-        """The states, cached until an address or the descent changes; None if kernels cannot read them."""
+        """The states as arguments, cached until an address or the descent changes; None if kernels cannot read them."""
         states = [table[name] for table, name in self._state_slots(ensemble)]
         if not all(state.is_cpu for state in states):
             return None
@@ -110,7 +111,7 @@ class CompiledChain:
         return self._cached
 
     def _state_slots(self, ensemble: Ensemble) -> list[tuple[dict[str, Tensor], str]]:
-        """The dictionaries that hold the states, and the names of the states there."""
+        """The dictionaries in which the states are stored, and the names of the states there."""
         if not self._slots:
             layers = [ensemble.layer(str(i + at)) for i in self._norms for at in (-1, 0)]
             tables = [table for layer in layers for table in (layer._parameters, layer._buffers)]
@@ -118,7 +119,7 @@ class CompiledChain:
         return self._slots
 
     def _momenta(self, descent: Descent | None) -> list[list[Tensor]]:
-        """The momenta of weight, bias, gamma and beta of each block, in descent."""
+        """The momenta of weight, bias, gamma and beta of each block, if there is a descent."""
         if descent is None:
             return []
         memory = descent.memory
@@ -148,7 +149,7 @@ class CompiledChain:
 
 
 def _check(blocks: Sequence[Block], momenta: Sequence[Sequence[Tensor]]) -> None:
-    """Check the momenta, to which kernels write by address."""
+    """Check the momenta before kernels write to their addresses."""
     for block, held in zip(blocks, momenta, strict=False):
         for state, m in zip(block[:4], held, strict=True):
             if not (m.is_cpu and m.dtype == torch.float32 and m.is_contiguous() and m.shape == state.shape):
@@ -159,7 +160,7 @@ def _check(blocks: Sequence[Block], momenta: Sequence[Sequence[Tensor]]) -> None
 
 
 def _evaluated(x: Tensor, chain: _Chain, products: Products) -> Tensor:
-    """The features of all runs in evaluation mode, by their running statistics."""
+    """The features of all runs in evaluation mode, with the running statistics."""
     if chain.fused is not None and chain.fused.units.evaluate:
         return evaluated(x, chain.fused)
     h = products.operand(x)
@@ -200,7 +201,7 @@ class _Dense(torch.autograd.Function):
                 trace.append(_Trace(h, a, None if i == last else out, normalize(block, s, a, out, norm_kernels)))
                 h = out
             traces.append(trace)
-        read_again = [block.gamma for block in blocks]  # autograd refuses tensors that were changed in between
+        read_again = [block.gamma for block in blocks]  # autograd raises an error if one of them has changed
         if products.kind == "fp32":
             read_again += [block.weight for block in blocks]
         ctx.save_for_backward(features, *read_again)
@@ -213,8 +214,8 @@ class _Dense(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         chain: _Chain = ctx.chain
         if chain.descent and ctx.stepped:
-            raise RuntimeError("in descent a graph allows only one backward pass, since its weights have changed")
-        features, *gammas = ctx.saved_tensors  # the tensors after the gammas are only watched for changes
+            raise RuntimeError("with a descent, a graph allows only one backward pass, which changes the weights")
+        features, *gammas = ctx.saved_tensors  # the others were saved only to detect changes
         blocks, products, dy, dx = chain.blocks, ctx.products, upstream[0].contiguous(), []
         ctx.stepped, updates = True, _updates(chain, products)
         for s, trace in enumerate(ctx.traces):
@@ -229,7 +230,7 @@ class _Dense(torch.autograd.Function):
                 arguments.mean, arguments.inverse = address_of(step.moments, 0), address_of(step.moments, 1)
                 arguments.dgamma, arguments.dbeta = updates.of_norm(i, s)
                 (products.library.fp32 if last else products.norm_kernels).backward(arguments)
-                if i or ctx.needs_input_grad[0]:  # before the step, because the weight may be the parameter itself
+                if i or ctx.needs_input_grad[0]:  # before the step, which may change this weight
                     weight = ctx.weights[i][s]
                     g = (da @ weight.float()).to(weight.dtype) if last else da @ weight
                 updates.close(i, s, da, step.h)

@@ -1,9 +1,9 @@
 """Dense chains in one call per direction: `dense_amx.cpp` for tile units, `dense_avx512.cpp` for vector units.
 
 A block's product is normalized while it is in the innermost cache, and the input of the next product is written in the
-layout that the next product reads. Weights are narrowed or rounded to bfloat16 when they are read; no copy of them is
-kept. The last block, which computes the features, has the same types of operands as the others but computes everything
-after its product in float32, as in `chain`.
+layout that the next product reads. Weights are narrowed or rounded to bfloat16 when they are read; no copies are kept.
+The last block, which computes the features, has the same types of operands as the others but computes everything after
+its product in float32, as in `chain`.
 """
 
 import ctypes
@@ -22,14 +22,14 @@ from byrote.engine.momentum import Descent
 
 __all__ = ["Buffers", "Fused", "FusedChain", "evaluated", "units_for"]
 
-_MOST = 64  # most blocks of a chain
+_MOST = 64  # the most blocks of a chain
 _CHUNK = 256  # samples per pass in evaluation, so that their activations stay in a core's cache
 _STEPPED = ("weight", "bias", "gamma", "beta")
 _STATES = (*_STEPPED, "running_mean", "running_var", "batches")
 
 
 class Buffers:
-    """Memory for passes, reused as soon as the graph that held it is gone, because fresh memory costs page faults."""
+    """Memory for passes, reused as soon as its graph is gone, because new memory costs page faults."""
 
     def __init__(self) -> None:
         self._free: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
@@ -49,13 +49,14 @@ class _Loan:
 
 
 class FusedChain:
-    """The blocks of a stack as arguments of the passes, whose backward pass gives gradients or takes a step.
+    """The blocks of a stack as arguments of the passes; the backward pass gives gradients or takes a step.
 
     Args:
         blocks: their states, whose memory must not move while this object is in use.
         units: the functions that compute the passes.
         buffers: the source of memory for the passes.
-        descent: the descent that steps; its `momenta` are of weight, bias, gamma and beta of each block.
+        descent: the descent whose step the backward pass takes; `momenta` are those of weight, bias, gamma and beta of
+            each block.
     """
 
     def __init__(
@@ -63,10 +64,10 @@ class FusedChain:
     ) -> None:
         self.blocks, self.units, self.buffers, self.descent = blocks, units, buffers, descent
         self.stepped: list[Tensor] = [state for b in blocks for state in (b.weight, b.bias, b.gamma, b.beta)]
-        # tensors that must not change after the forward pass; in descent, which changes all, one tensor suffices
+        # tensors that must not change after the forward pass; a descent changes all, so one suffices
         self.watched = [blocks[0].weight] if descent else [state for b in blocks for state in (b.weight, b.gamma)]
         self.runs, self.outputs, _ = blocks[-1].weight.shape
-        # in descent one parameter is enough to make autograd call the backward pass
+        # with a descent, one parameter is enough to make autograd call the backward pass
         self.states = [blocks[0].weight] if descent else self.stepped
         self.addresses = self.towards(momenta)
 
@@ -104,8 +105,9 @@ def evaluated(x: Tensor, chain: FusedChain) -> Tensor:
 def units_for(blocks: list[Block], precision: str, library: Kernels) -> tuple[str, Units] | None:
     """The units that compute a chain: "tiles", "vectors" or "pairs"; None if torch's products compute it.
 
-    Tile units need hidden blocks whose widths are multiples of 32. Vector units compute in float32. In bfloat16 they
-    multiply pairs if these are faster, or rounded operands if no units are faster (`bfloat16.units_in`).
+    Tile units need hidden blocks whose widths are multiples of 32. Vector units compute in float32. For bfloat16 they
+    multiply pairs if this is faster than float32, or rounded float32 operands if no units are faster
+    (`bfloat16.units_in`).
     """
     if len(blocks) > _MOST:
         return None
@@ -147,7 +149,7 @@ class Fused(torch.autograd.Function):
         chain: FusedChain = ctx.chain
         descent, dy = chain.descent, upstream[0].contiguous()
         if descent and ctx.stepped:
-            raise RuntimeError("in descent a graph allows only one backward pass, since its weights have changed")
+            raise RuntimeError("with a descent, a graph allows only one backward pass, which changes the weights")
         ctx.stepped, _ = True, ctx.saved_tensors
         gradients = [] if descent else [[torch.empty_like(state) for state in block[:4]] for block in chain.blocks]
         blocks = chain.addresses if descent else chain.towards(gradients)

@@ -2,8 +2,7 @@
 
 The last kind is for processors without bfloat16 units, where a bfloat16 product takes at least twice as long as a
 float32 product. Operands and results keep the type float32; the kernels between the products round the numbers that
-they read and write. The numbers equal those of bfloat16 operands and results, without casts before and after every
-product.
+they read and write. The numbers are the same as with bfloat16 operands and results, but no product needs casts.
 """
 
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ class Products:
 
     @classmethod
     def of(cls, precision: str, library: Kernels) -> "Products":
-        """The kind of products for a precision on this processor."""
+        """The products for a precision on this processor."""
         if precision == "fp32":
             return cls("fp32", library)
         return cls("bf16" if bfloat16.has_units() else "rounded", library)
@@ -58,7 +57,7 @@ class Products:
         return a.float() if self.kind == "bf16" else self.operand(a)
 
     def slope(self, da: Tensor, h: Tensor, buffer: Tensor, last: bool) -> Tensor:
-        """da^T h, (out, B) x (B, in), in the type for the kernels of `norm_kernels`, or in float32 for the last block.
+        """da^T h, (out, B) x (B, in), in the type that `norm_kernels` read, or in float32 for the last block.
 
         Args:
             buffer: float32 (out, in), into which the result is written unless it is bfloat16.

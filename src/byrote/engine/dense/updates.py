@@ -1,6 +1,7 @@
-"""What the backward pass of a dense chain does with gradients: store them for an optimizer, or take a descent's step.
+"""The backward pass of a dense chain either stores gradients for an optimizer or uses them for a descent's step at
+once.
 
-If a weight's gradient is used at once, it is still in cache and need not be written to memory.
+A weight's gradient that is used at once is still in cache and does not have to be written to memory.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ class Gradients:
         self._weights = [dweight.unbind(0) for dweight, *_ in self._gradients]
 
     def of_norm(self, i: int, s: int) -> tuple[int, int]:
-        """Where the gradients of gamma and beta of block i and run s are written."""
+        """The addresses to which the gradients of gamma and beta of block i and run s are written."""
         _, dgamma, dbeta = self._gradients[i]
         return address_of(dgamma, s), address_of(dbeta, s)
 
@@ -57,7 +58,7 @@ class Steps:
         self._buffers = {block.weight.shape[1:]: torch.empty_like(block.weight[0]) for block in blocks}
 
     def of_norm(self, i: int, s: int) -> tuple[int, int]:
-        """Where the gradients of gamma and beta are written until `close` uses them."""
+        """The addresses to which the gradients of gamma and beta are written until `close` uses them."""
         return address_of(self._norm, 0), address_of(self._norm, 1)
 
     def close(self, i: int, s: int, da: Tensor, h: Tensor) -> None:

@@ -1,6 +1,6 @@
-"""The arguments of kernels: structures whose fields match those of the structures of the same names in the C++ headers.
+"""The arguments of kernels: structures with the same names and fields as structures in the C++ headers.
 
-Fields hold addresses (`library.address`) and counts; fields that a call does not use stay null.
+The fields are addresses (`library.address`) and counts; fields that a call does not use stay null.
 """
 
 import ctypes

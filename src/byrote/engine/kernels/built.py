@@ -28,15 +28,16 @@ log = logging.getLogger("byrote")
 
 
 class UnsafeCacheError(OSError):
-    """The folder of compiled kernels can be written to by others, so nothing in it may be run."""
+    """Others can write to the folder of compiled kernels, so nothing in it may be run."""
 
 
 def built(compiler: str, flags: Sequence[str], sources: Sequence[Path], headers: Sequence[Path]) -> Path:
-    """The file of the library, which is built if it is missing or damaged; its bytes are as they were built.
+    """The file of the library, which is built if it is missing or damaged; its bytes have not changed since it was
+    built.
 
     Raises:
         UnsafeCacheError: the folder is not the user's own, or others can write to it.
-        OSError, subprocess.SubprocessError: it cannot be built, or does not reproduce the known answers.
+        OSError, subprocess.SubprocessError: the library cannot be built, or does not reproduce the known answers.
     """
     texts = [*(path.read_text() for path in (*sources, *headers)), _version(compiler), *flags, _processor()]
     name = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
@@ -72,7 +73,8 @@ def _build(compiler: str, flags: Sequence[str], sources: Sequence[Path], note: P
 
 
 def _private(folder: Path) -> Path:
-    """The folder, created if missing; it must be the user's own, and others may not write to it.
+    """The folder, which is created if it is missing. It must be the user's own, and others must not be able to write to
+    it.
 
     Raises:
         UnsafeCacheError: the folder belongs to another user, others can write to it, or it is a link.
@@ -96,7 +98,7 @@ def _private(folder: Path) -> Path:
 
 
 def _noted(note: Path) -> str:
-    """The digest recorded after the library had reproduced the known answers; empty if there is none."""
+    """The digest that was recorded after the library had reproduced the known answers; empty if there is none."""
     try:
         text = note.read_text("ascii")
     except (OSError, ValueError):

@@ -35,7 +35,7 @@ static inline ivec pair_neighbors(vec first, vec second) {
 #endif
 }
 
-// r[i][j] <-> r[j][i] of a 16 x 16 block of 32-bit words.
+// Transpose a 16 x 16 block of 32-bit words: r[i][j] <-> r[j][i].
 static inline void transpose(ivec *r) {
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE(A, B, ...) __builtin_shufflevector(A, B, __VA_ARGS__)
@@ -101,7 +101,7 @@ struct Descent {
 // descent.
 struct ChainPass {
     const Block *blocks;
-    int64_t depth, run;    // the number of blocks; the position of the run in their stacked states
+    int64_t depth, run;    // the number of blocks; the position of the run in the stacked states
     const float *x;        // (rows, in), or with an index (samples, in)
     int64_t samples;
     const int64_t *index;  // (rows): which rows of x are the batch; or null
@@ -119,8 +119,8 @@ struct ChainPass {
     Descent descent() const { return {rate, momentum, decay, steps != 0}; }
 };
 
-// Prefetches memory that will be read soon, a few cache lines at each step of the preceding work, so that memory is
-// never idle: `rows` rows of `count` values, `stride` values apart.
+// Prefetches memory that will be read soon: `rows` rows of `count` values, `stride` values apart. Each step of the
+// preceding work fetches a few cache lines, so that memory is never idle.
 struct Prefetch {
     const float *row = nullptr;
     int64_t rows = 0, stride = 0, count = 0, at = 0;

@@ -11,8 +11,8 @@
 // 5. Evaluation has no kernel here: it uses torch's products and the passes of `norm.hpp`.
 //
 // Activations are feature-major: 32 features of a whole batch are one strip. An operand of a product is stored in
-// strips of 32 rows (left) or columns (right). A strip consists of steps of 32 along the summed axis, and a step of two
-// tiles of 16 x 64 bytes. A left tile holds 16 rows of 32 values, a right tile 16 rows of 16 pairs of neighbors along
+// strips of 32 rows (left) or columns (right). A strip consists of steps of 32 along the summed axis; a step is two
+// tiles of 16 x 64 bytes. A left tile has 16 rows of 32 values, a right tile has 16 rows of 16 pairs of neighbors along
 // the summed axis. Hidden widths are multiples of 32; inputs and batch are padded with zeros, which change no sum.
 #include <algorithm>
 #include <utility>
@@ -22,7 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-extern "C" int dense_amx_ready() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }  // asks for the tile registers
+extern "C" int dense_amx_ready() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }  // the request for tile registers
 
 struct Shape { uint8_t palette, start, reserved[14]; uint16_t bytes[16]; uint8_t rows[16]; };
 alignas(64) static const Shape SHAPE = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
@@ -109,7 +109,7 @@ static inline void strip_product(const uint16_t *A, const uint16_t *B, int64_t d
     _tile_stored(2, C + 16 * ldc, ldc * 4);
     _tile_stored(3, C + 16 * ldc + 16, ldc * 4);
 }
-static inline void fence() { __asm__ volatile("" ::: "memory"); }  // keeps reads of tiles after the writes before them
+static inline void fence() { __asm__ volatile("" ::: "memory"); }  // so that tiles are read only after they are written
 
 // Store up to 32 rows of float32 weights as a strip of a left operand.
 static void narrow_weight_rows(const float *w, int64_t rows, int64_t in, uint16_t *to) {
@@ -251,7 +251,8 @@ static inline void feature_norm_relu_backward(const Block &block, int64_t j, con
     descent.update(block.bias + j, block.to_bias + j, 0);  // the batch mean cancels the bias
 }
 
-// From dy (rows, out) to the gradient of the input, `last_dx` (in, P), in float32 with weights rounded to bfloat16.
+// Compute the gradient of the input, `last_dx` (in, P), from dy (rows, out) in float32, with weights rounded to
+// bfloat16.
 static void last_backward(const Block &block, int64_t rows, Workspace &space, const Workspace::Layer &own,
                           const float *dy, const Descent &descent) {
     const int64_t P = space.P, in = block.in;
@@ -281,7 +282,8 @@ static void last_backward(const Block &block, int64_t rows, Workspace &space, co
     }
 }
 
-// The da of this block: from `last_dx` if `next` is 0, else from weights and da of the next block, of width `next`.
+// Compute da of this block: from `last_dx` if `next` is 0, otherwise from weights and da of the next block, which has
+// width `next`.
 static void hidden_backward(const Block &block, int64_t rows, Workspace &space, const Workspace::Layer &own,
                             int64_t next, const Descent &descent) {
     const int64_t P = space.P;

@@ -41,9 +41,9 @@ template <class Number> int64_t words(int64_t values) { return (values + PER<Num
 
 // Values of one run for its backward pass, and memory for intermediate values that are soon read again. In evaluation,
 // which stores nothing for later, blocks alternate between two buffers. The second panels of `h`, the input, and of
-// `da` hold pairs of samples; if numbers are not paired, they are the first panels.
+// `da` contain pairs of samples; without pairs, they are the first panels.
 struct Workspace {
-    struct Layer { float *h[2], *a, *mean, *inverse; } layers[65];  // the layer after the last block holds the output
+    struct Layer { float *h[2], *a, *mean, *inverse; } layers[65];  // the layer after the last block is the output
     float *da[2][2];      // the gradient of the product: of this block and of the block below, alternating
     float *weight_panel;  // 32 rows or columns of weights as the right operand of a product
     float *panel;         // 32 columns: a product, in evaluation; the gradient of an output, in the backward pass
@@ -83,11 +83,11 @@ struct Workspace {
     }
 };
 
-// x as it is stored in an operand of type Number.
+// Convert x to the value that an operand of type Number stores.
 template <class Number> vec round_operand(vec x);
 template <> inline vec round_operand<float>(vec x) { return x; }
 template <> inline vec round_operand<rounded>(vec x) { return nearest(x); }
-template <> inline vec round_operand<bf16>(vec x) { return x; }  // `pair_lanes` and `pair_neighbors` round
+template <> inline vec round_operand<bf16>(vec x) { return x; }  // rounded by `pair_lanes` and `pair_neighbors`
 
 template <class Number> inline vec multiply_add(vec sum, float a, vec b) { return sum + a * b; }
 #ifdef __AVX512BF16__
@@ -231,7 +231,7 @@ inline void unpack_features(const float *from, int64_t rows, int64_t out, int64_
             std::copy_n(from + f * P + b * WIDE, columns(out, f), features + b * out + f);
 }
 
-// From the input h, with operands of type Number, to an output of type Out.
+// Compute a block's output, of type Out, from its input h, with operands of type Number.
 template <class Number, class Out>
 void block_forward(const Block &block, int64_t rows, Workspace &space, const float *h, Workspace::Layer *own) {
     for (int64_t f = 0; f < block.out; f += WIDE) {
@@ -252,7 +252,7 @@ void block_forward(const Block &block, int64_t rows, Workspace &space, const flo
     }
 }
 
-// The same with the running statistics, for evaluation.
+// Compute a block's output with the running statistics, for evaluation.
 template <class Number, class Out>
 void block_evaluate(const Block &block, int64_t rows, Workspace &space, const float *h, Workspace::Layer *own) {
     for (int64_t f = 0; f < block.out; f += WIDE) {
@@ -347,16 +347,16 @@ template <class Number> void chain_evaluate(const ChainPass &p) {
     unpack_features(own[1].h[0], rows, last.out, space.P, p.features);
 }
 
-// From da of block i in space.da[0], with operands of type Number and input h, to da of the block below (type Below).
+// Compute da of the block below, of type Below, from da of block i (space.da[0]), with operands of type Number.
 template <class Number, class Below>
 void block_backward(const Block *blocks, int64_t i, int64_t s, int64_t rows, Workspace &space, const float *h,
                     const Descent &descent) {
     const Block block = blocks[i].run(s), below = blocks[i ? i - 1 : 0].run(s);
     for (int64_t start = 0; start < block.in; start += GROUP) {
         const int64_t end = std::min(block.in, start + GROUP);
-        for (int64_t f = start; i && f < end; f += WIDE) {  // before the step changes the weights
+        for (int64_t f = start; i && f < end; f += WIDE) {  // done before the step changes the weights
             copy_weight_columns<Number>(block, f, space.weight_panel);
-            const int64_t count = columns(end, f + WIDE);  // none behind the last panel of this group
+            const int64_t count = columns(end, f + WIDE);  // 0 after the last panel of this group
             Prefetch next(block.weight + f + WIDE, count, steps(space.P, block.out), block.out, block.in);
             panel_product<Number>(space.da[0][0], space.P, space.weight_panel, words<Number>(block.out), space.panel,
                                   next);

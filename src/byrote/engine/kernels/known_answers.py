@@ -1,7 +1,7 @@
 """Known answers of the compiled kernels, which a library must reproduce before it is used for training.
 
-As a program with the path of a library, this file exits with 0 if the library reproduces them; a library that crashes
-then crashes only this process. Only Python's standard library is used, so that the program starts quickly; the
+Run as a program with the path of a library, this file exits with 0 if the library reproduces them. A library that
+crashes then crashes only this process. Only Python's standard library is used, so that the program starts quickly; the
 structure of the arguments is read from the file next to this one, since importing its package would load torch.
 """
 
@@ -18,11 +18,12 @@ __all__ = ["gives_known_answers"]
 
 _COUNT = 37  # not a multiple of the length of a vector
 _VALUES = tuple((-1) ** i * (0.37 + 1.618 * i) * 10.0 ** (i % 7 - 3) for i in range(_COUNT))
-_SLACK = 2e-6  # the error of a sum of a few float32 numbers, whose operations may be fused
+_SLACK = 2e-6  # tolerance for sums of a few float32 numbers, which a compiler may fuse
 
 
 def gives_known_answers(library: ctypes.CDLL) -> bool:
-    """Whether conversions are exact, and a step of descent and a normalization are right to float32's precision."""
+    """Whether conversions are exact, and whether a step of descent and a normalization are correct to float32's
+    precision."""
     return _converts(library) and _descends(library) and _normalizes(library)
 
 

@@ -42,7 +42,7 @@ _ARGUMENTS: dict[str, Sequence[type]] = {
 
 
 class NormKernels(NamedTuple):
-    """The functions that compute between the products, for one type of numbers.
+    """The functions for the work between products, for one type of numbers.
 
     `forward`, `apply` (evaluation) and `backward` compute normalization with rectifier for activations of that type,
     and take `NormArguments`. `momentum_step` takes the step of `Descent` with a gradient of that type (or null) on
@@ -67,11 +67,11 @@ class Units(NamedTuple):
 class Kernels:
     """The functions of the library, which must reproduce the known answers in this process, too.
 
-    `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold the functions
+    `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) are the functions
     between products. `tiles` is for chains with bfloat16 operands on tile units (AMX); it is None if the processor has
-    none or the operating system does not grant them. `vectors` is for chains on 512-bit vector units, and empty without
-    them: in float32, with rounded operands, and, with AVX-512 BF16, with pairs of bfloat16. `digest` holds the first
-    digits of the SHA-256 of the library.
+    no tile units or the operating system does not allow their use. `vectors` is for chains on 512-bit vector units: in
+    float32, with rounded operands, and, if there is AVX-512 BF16, with pairs of bfloat16. It is empty without these
+    units. `digest` has the first digits of the SHA-256 of the library.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,7 +113,7 @@ def address(tensor: Tensor | None) -> int | None:
 
 
 def address_of(tensor: Tensor, s: int) -> int:
-    """The address of run s in a contiguous stacked tensor, computed because a slice would cost ten times as much."""
+    """The address of run s in a contiguous stacked tensor; making a slice to get it would take ten times as long."""
     return tensor.data_ptr() + s * tensor.stride(0) * tensor.element_size()
 
 

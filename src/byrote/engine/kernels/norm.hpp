@@ -11,11 +11,11 @@
 
 #include "numbers.hpp"
 
-// Always inlined: a stride or a null pointer that the caller fixes is then a constant, and such constants determine
-// which multiplications and additions a compiler fuses.
+// Always inlined, so that a stride or a null pointer from the caller is a constant at compile time. These constants
+// determine which multiplications and additions a compiler fuses.
 #define INLINED static inline __attribute__((always_inline))
 
-constexpr int64_t CHUNK = 128;  // rows whose squared deviations are taken from their own mean, before chunks merge
+constexpr int64_t CHUNK = 128;  // rows in a chunk, which has its own mean and squared deviations
 
 // Everything that one pass reads and writes, as Python passes it (`arguments.py`). Pointers that a pass does not use
 // are null.
@@ -26,15 +26,15 @@ template <class In, class Out = In, class Gate = Out> struct NormArguments {
     const In *dy;                       // backward: the gradient of the output
     Out *dx, *dresidual;                // backward: the gradients of x and of the residual
     const float *gamma, *beta;          // (columns), like all arrays below
-    const float *offset;                // a bias that x lacks and that changes only the running mean; or null
+    const float *offset;                // a bias that is not in x and changes only the running mean; or null
     const float *scale, *shift;         // evaluation
-    float *running_mean, *running_var;  // forward: move by the share `momentum` toward those of this batch
+    float *running_mean, *running_var;  // forward: move by the share `momentum` toward the batch statistics
     float *mean, *inverse;              // mean and 1 / std of the batch: written forward, read backward
     float *dgamma, *dbeta;              // backward
     int64_t rows, columns, stride;      // stride: numbers from one row to the next
     float eps, momentum, floor;         // floor: 0 with a rectifier, -infinity without
 
-    // The same arguments from column c on.
+    // The arguments from column c on.
     __attribute__((always_inline)) NormArguments from(int64_t c) const {
         NormArguments n = *this;
         n.x = moved(x, c), n.residual = moved(residual, c), n.out = moved(out, c), n.gate = moved(gate, c);
@@ -150,7 +150,7 @@ INLINED void columns_backward(const NormArguments<In, Out, Gate> n) {
         }
 }
 
-// Columns in packs of 64, 32 and 16, and the rest one by one.
+// Process columns in packs of 64, 32 and 16, and the rest one by one.
 #define ALL_COLUMNS(PASS)                                           \
     int64_t c = 0;                                                  \
     for (; c + 64 <= n.columns; c += 64) PASS<vec, 4>(n.from(c));   \

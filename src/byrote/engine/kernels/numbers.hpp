@@ -11,7 +11,7 @@ typedef float vec __attribute__((vector_size(64), aligned(4)));
 typedef uint32_t ivec __attribute__((vector_size(64), aligned(4)));
 typedef uint16_t half __attribute__((vector_size(32), aligned(2), may_alias));
 struct __attribute__((may_alias)) bf16 { uint16_t bits; };
-struct rounded { float value; };  // a float32 that counts as the nearest bfloat16: rounded when read and when written
+struct rounded { float value; };  // a float32 that stands for the nearest bfloat16: rounded when read and when written
 
 template <class Pack> static inline Pack load(const float *p);
 template <class Pack> static inline Pack load(const bf16 *p);

@@ -45,8 +45,8 @@ class Event:
         task: the task.
         kind: "epoch"; "run" (one of its runs is in the store) or "raised" (one of its runs raised an exception);
             "lost" (its worker died); and, as its last event, "done", "held" (another driver trains some of its runs),
-            "stopped" (it was left after an epoch, because the sweep stops), or "error" (it could not be run).
-        data: plain data about it.
+            "stopped" (it ended after an epoch, because the sweep stops), or "error" (it could not be run).
+        data: plain data about the event.
     """
 
     task: Task
@@ -59,12 +59,12 @@ OnEvent = Callable[[Event], object]
 
 @dataclass(frozen=True)
 class Request:
-    """The options of an executor; each executor uses those that apply to it.
+    """The options of an executor; each executor uses the options that apply to it.
 
     Args:
-        workers: the largest number of parallel tasks; None: as many as fit.
+        workers: the largest number of parallel tasks; None: as many as the machine or cluster has room for.
         address: the address of a running cluster; empty: a private cluster.
-        gpus_per_task: the share of a GPU that a task takes; None: 1 on an accelerator.
+        gpus_per_task: the number of GPUs, or the fraction of a GPU, that a task takes; None: 1 on an accelerator.
     """
 
     workers: int | None = None
@@ -75,8 +75,8 @@ class Request:
 class Executor(ABC):
     """Where tasks run. Defining a subclass registers it under its name in lower case.
 
-    With every executor, `work.work` executes a task with one torch thread, its results go straight into the store, and
-    only events come back. So the same study gives the same bits with every executor.
+    With every executor, `work.work` executes a task with one torch thread. Results go straight into the store, and only
+    events come back. So a study gives the same bits with every executor.
     """
 
     registry: ClassVar[dict[str, type["Executor"]]] = {}
@@ -88,7 +88,7 @@ class Executor(ABC):
     @classmethod
     @abstractmethod
     def of(cls, setting: Setting, stop: Callable[[], bool], request: Request) -> Self:
-        """An executor for tasks with this setting; it calls `stop` to learn whether the sweep should stop."""
+        """An executor for tasks with this setting; it calls `stop` to find out whether the sweep should stop."""
 
     @classmethod
     def check(cls, request: Request, device: str) -> None:
@@ -110,8 +110,8 @@ class Executor(ABC):
     def wait(self, on_event: OnEvent) -> None:
         """Wait until every submitted task has ended, and pass each event to `on_event`.
 
-        The executor calls its `stop` at least twice a second (`Serial`: after every epoch). Once that returns True, no
-        further task starts, and the current tasks end after their epoch, each with a checkpoint.
+        The executor calls its `stop` at least twice a second (`Serial`: after every epoch). Once `stop` returns True,
+        no further task starts, and the current tasks end after their epoch, each with a checkpoint.
         """
 
     @abstractmethod

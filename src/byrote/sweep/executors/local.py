@@ -20,12 +20,12 @@ from byrote.sweep.plan import Task
 
 __all__ = ["Local", "default_workers"]
 
-_ATTEMPTS = 2  # how often a task is tried in total if its worker dies
+_ATTEMPTS = 2  # attempts at a task whose worker dies
 _TICK = 0.25  # seconds between two checks of whether to stop
 
 
 def default_workers(device: str = "cpu") -> int:
-    """One worker per core that this process may use; on an accelerator just one worker, because one cohort fills it.
+    """One worker per core that this process may use; only one worker on an accelerator, because one cohort fills it.
 
     >>> default_workers("cuda:0")
     1
@@ -40,7 +40,7 @@ class Local(Executor):
     """Runs tasks in `workers` processes; see `Executor`.
 
     Args:
-        setting: what every task shares.
+        setting: the settings that all tasks share.
         stop: returns whether the sweep should stop.
         workers: the largest number of processes.
     """
@@ -86,14 +86,14 @@ class Local(Executor):
 
 
 class _Slot(threading.Thread):
-    """One thread that owns one worker process and feeds it tasks."""
+    """One thread that owns a worker process and sends it one task after another."""
 
     def __init__(self, todo: "Queue[Task]", setting: Setting, say: Callable[[Event | None], None]) -> None:
         super().__init__(daemon=True)
         self._todo, self._setting, self._say = todo, setting, say
         self._process: subprocess.Popen[str] | None = None
         self._stopping = threading.Event()
-        self._lock = threading.Lock()  # one writer at a time, and none to a worker being ended
+        self._lock = threading.Lock()  # one writer at a time; nothing is sent to a worker that is being ended
 
     def run(self) -> None:
         try:
@@ -157,7 +157,7 @@ class _Slot(threading.Thread):
             threads = str(self._setting.threads)
             environment = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, PYTHONPATH=_python_path())
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "byrote.sweep.worker"],  # -P: no local file shadows a library
+                [sys.executable, "-P", "-m", "byrote.sweep.worker"],  # -P, so that no local file shadows a library
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -183,7 +183,7 @@ class _Slot(threading.Thread):
 
 
 def _pipe(pipe: Any) -> Any:
-    """A pipe of a process, which must have been started with pipes."""
+    """A pipe of a process that was started with pipes."""
     if pipe is None:
         raise RuntimeError("a worker needs pipes")
     return pipe

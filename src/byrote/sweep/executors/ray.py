@@ -1,8 +1,8 @@
 """The executor `ray`: tasks run on a Ray cluster, or on a private cluster on this machine. Only Ray Core is used.
 
-A task trains one cohort and takes one CPU, and on an accelerator also a share of a GPU. Results go into the store,
-which every node must reach under the same path or address; only the keys of the runs and their outcomes come back. When
-a worker or its node dies, Ray starts its unfinished tasks again, on any node, from their last checkpoint.
+A task trains one cohort and takes one CPU; on an accelerator it also takes a GPU or a fraction of one. Results go into
+the store, which every node must reach under the same path or address; only the keys of the runs and their outcomes come
+back. When a worker or its node dies, Ray starts its unfinished tasks again, on any node, from their last checkpoint.
 
 If the store is a bucket, a task carries the endpoint and the region. It carries no credentials, because Ray may write
 what it transports to a disk. Each worker takes the credentials from its own environment.
@@ -33,10 +33,10 @@ from byrote.sweep.plan import Task
 
 __all__ = ["Ray"]
 
-_RETRIES = 3  # how often a task is started again after its worker or node died
+_RETRIES = 3  # restarts of a task after its worker or node has died
 _CALLS = 50  # tasks after which a worker process is replaced, to limit memory leaks at little cost
-_MEMORY = 100_000_000  # bytes of the private object store, which results do not use; Ray requires at least 75 MB
-_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: Ray keeps 127.0.0.1; else a public address replaces it
+_MEMORY = 100_000_000  # bytes of the private object store; results do not use it, but Ray requires 75 MB
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # if 0, Ray keeps 127.0.0.1; otherwise it uses a public address
 _TICK = 0.25  # seconds between two checks of whether to stop
 _EVERY = 5.0  # seconds between two checks of the size of the cluster
 
@@ -45,13 +45,13 @@ class Ray(Executor):
     """Runs tasks on Ray; see `Executor`.
 
     Args:
-        setting: what every task shares; the folder of the store must be absolute.
+        setting: the settings that all tasks share; the path of the store must be absolute.
         stop: returns whether the sweep should stop.
         workers: the largest number of parallel tasks, and the number of CPUs of a private cluster; None: as many as
-            fit.
+            there is room for.
         address: "auto" or HOST:PORT of a running cluster; empty: a private cluster is started on this machine. It
-            listens only on the loopback, with a random token, and is shut down at the end.
-        gpus_per_task: the share of a GPU that a task takes; None: 1 on an accelerator.
+            listens only on the loopback interface, requires a random token, and is shut down at the end.
+        gpus_per_task: the number of GPUs, or the fraction of a GPU, that a task takes; None: 1 on an accelerator.
     """
 
     def __init__(
@@ -128,10 +128,10 @@ class Ray(Executor):
         return self._setting.message(task) | {"stop": self._flag, "cwd": os.getcwd(), "bucket": settings}
 
     def _end(self, reference: Any, task: Task, pass_on: OnEvent) -> None:
-        """Pass on the events of a task, or how its worker died for the last time."""
+        """Pass on the events of a task, or the event that its worker died in the last attempt."""
         try:
             events = self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:  # it never started; byrote may be missing there
+        except self._ray.exceptions.RayTaskError as error:  # no start; is byrote installed there?
             message = f"a Ray worker could not start: {str(error).strip().splitlines()[-1]}"
             events = [{"event": "error", "type": type(error).__name__, "message": message}]
         except self._ray.exceptions.RayError as error:
@@ -141,7 +141,7 @@ class Ray(Executor):
             pass_on(Event(task, data["event"], data))
 
     def _room(self) -> int:
-        """How many tasks to submit to Ray: twice as many as run in parallel, so that no worker has to wait."""
+        """How many tasks to submit to Ray: twice the number that run in parallel, so that no worker has to wait."""
         if self._workers is not None and self._address:
             return self._workers
         if time.monotonic() - self._looked >= _EVERY:
@@ -155,7 +155,7 @@ class Ray(Executor):
         if self._ray is not None:
             return self._ray
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        if not self._address:  # for Ray's own processes, which take over this environment
+        if not self._address:  # for Ray's own processes, which inherit this environment
             os.environ[_LOOPBACK] = "0"
             os.environ.setdefault("RAY_AUTH_MODE", "token")
             if "RAY_AUTH_TOKEN_PATH" not in os.environ:
@@ -174,10 +174,10 @@ class Ray(Executor):
         finally:
             os.chdir(here)
             if in_main:
-                signal.signal(signal.SIGTERM, before)  # Ray reads it
+                signal.signal(signal.SIGTERM, before)  # Ray reads this variable
         self._ray = ray
         if not self._address and ray.util.get_node_ip_address() != "127.0.0.1":
-            raise OSError(f"Ray would listen beyond this machine; set {_LOOPBACK}=0 before ray is imported")
+            raise OSError(f"Ray would accept connections from other machines; set {_LOOPBACK}=0 before ray is imported")
         if self._gpus and not ray.cluster_resources().get("GPU"):
             raise ValueError("the Ray cluster has no GPU; leave `device='cuda'` out")
         options: dict[str, Any] = {"num_cpus": 1, "max_retries": _RETRIES, "max_calls": _CALLS}
@@ -200,7 +200,7 @@ class Ray(Executor):
 
 
 def _carry_out(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """One attempt at a task, in a Ray worker; returns its events, except those of epochs."""
+    """One attempt at a task, in a Ray worker; returns all its events except "epoch" events."""
     from byrote.sweep.attempt import attempt
 
     with suppress(OSError):  # paths in a spec are relative to the driver's folder
@@ -215,7 +215,7 @@ def _carry_out(task: dict[str, Any]) -> list[dict[str, Any]]:
     attempt(task, events.append, _StopRequested(root, task["stop"]))
     gc.collect()
     if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
-        sys.modules["torch"].cuda.empty_cache()  # the worker process goes on to other tasks and shares its GPU
+        sys.modules["torch"].cuda.empty_cache()  # the process stays alive for other tasks and shares its GPU
     return [event for event in events if event["event"] != "epoch"]
 
 

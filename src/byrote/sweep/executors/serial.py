@@ -17,7 +17,7 @@ class Serial(Executor):
     """Runs tasks here; see `Executor`.
 
     Args:
-        setting: what every task shares.
+        setting: the settings that all tasks share.
         stop: returns whether the sweep should stop; called after every epoch.
     """
 

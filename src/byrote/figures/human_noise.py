@@ -39,9 +39,9 @@ def human_noise(analysis: Analysis) -> Drawing | None:
         return None
     caption = (
         "For each loss, two shares at the end of training, in percent: m, the share of wrong labels that the network "
-        "repeats, and the share of test images that it gives their true class. Full marks are for recorded labels; hollow marks are for "
-        "symmetric noise of the nearest rate, at most five points away. Marks are means over seeds with 95% intervals "
-        f"(Student t; none for one seed). {runs_text(pairs, by=('loss', 'noise'))}"
+        "repeats, and the share of test images that it gives their true class. Full marks are for recorded labels; "
+        "hollow marks are for symmetric noise of the nearest rate, at most five points away. Marks are means over "
+        f"seeds with 95% intervals (Student t; none for one seed). {runs_text(pairs, by=('loss', 'noise'))}"
     )
     return Drawing(panels(charts, titles, columns=2, size=(330, 30 * len(names) + 20), names=names), caption)
 

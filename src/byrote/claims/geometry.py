@@ -18,7 +18,7 @@ _WIDTH = ("network.feature_width",)
 
 
 def orthogonal_and_equal(group: Group) -> NDArray[np.bool_]:
-    """A mask of the runs whose training class means are orthogonal (uncentered cosine < .1) and equal in norm (CV < .2)."""
+    """A mask of the runs with orthogonal training class means (uncentered cosine < .1) of equal norm (CV < .2)."""
     cosine, spread = group["train_uncentred_cosine"], group["train_norm_cv"]
     return np.asarray((np.abs(cosine) < COSINE) & (spread < SPREAD))
 

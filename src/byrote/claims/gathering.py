@@ -142,7 +142,7 @@ class Gathered:
     def difference(
         self, cell: Cell, what: str, first: Group, second: Group, column: str, region: Region, **more: Any
     ) -> None:
-        """Check first - second, paired by seed and rate, against a region; the error of shares is one sample or more."""
+        """Check first - second, paired by seed and rate, against a region; a share has an error of a sample or more."""
         floor = first.difference_floor(column, second)
         self.sample(cell, what, first.minus(second, column), region, floor=floor, used=(first, second), **more)
 

@@ -84,7 +84,7 @@ def in_turns(cohort: Cohort, optimizer: EnsembleOptimizer, epochs: int, pairs: i
 
 
 def corners(cohort: Cohort, optimizer: EnsembleOptimizer, width: int, rounds: int) -> tuple[float, float, float]:
-    """The best of several rounds for the seconds of an epoch, the FLOP/s of batched products, and the bytes/s of memory."""
+    """The best of several rounds: seconds of an epoch, FLOP/s of batched products, and bytes/s of memory."""
     device, bf16 = cohort.device, cohort.experiments[0].training.precision == "bf16"
     dtype = torch.bfloat16 if bf16 else torch.float32
     a = torch.randn(cohort.size, BATCH, width, device=device, dtype=dtype)

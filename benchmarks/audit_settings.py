@@ -103,7 +103,7 @@ def human(size: Size) -> Iterator[Setting]:
 
 
 def features(images: Images, centers: int = 256, patch: int = 6) -> Array:
-    """Features by k-means on random patches (Coates, Lee and Ng 2011): whitening, triangle code, four pooled quadrants."""
+    """Features by k-means on random patches (Coates, Lee and Ng 2011): whitening, triangle code, pooled quadrants."""
     generator = torch.Generator().manual_seed(0)
     x = images.images
     unfold = torch.nn.Unfold(patch, stride=2)

@@ -10,8 +10,8 @@
 - The time of one epoch of the per-sample trackers for 50,000 samples x 100 classes.
 - The time of an `Observer` for 30,000 training and 10,000 test samples x 2048 features in 1,000 classes, without
   forward passes: all readings relative to NC1 of training plus test data, and `readings=("j1", "nc1_test")` relative to
-  NC1 of the test data. Each time is the smallest of five, because other programs can only add to it. Times are processor
-  seconds of one thread, and the measurements take turns.
+  NC1 of the test data. Each time is the smallest of five, because other programs can only add to it. Times are
+  processor seconds of one thread, and the measurements take turns.
 
 With `--json` the last line is {nc1_speedup, nc1_relative_difference, stream_peak_mb, stream_share_of_product,
 all_readings_in_nc1, chosen_readings_in_nc1}.

@@ -46,7 +46,7 @@ class Row:
 
     @property
     def bounded(self) -> bool:
-        """Whether the bar on coverage applies to this kernel."""
+        """Whether the bar (the least coverage allowed) applies to this kernel."""
         return self.kernel == KERNEL
 
     def __str__(self) -> str:

@@ -30,7 +30,7 @@ _TWICE = {
 
 
 def folders(root: Path) -> list[Path]:
-    """The stores with verdicts, the demo first."""
+    """The folders of the stores with verdicts; the demo is first."""
     stores = [path.parent for path in root.rglob("verdicts.json") if (path.parent / "about.json").is_file()]
     return sorted(stores, key=lambda folder: (folder.name != "demo", folder.name, folder.parent.name != "small"))
 

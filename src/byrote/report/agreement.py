@@ -54,7 +54,7 @@ def _rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
 
 
 def agreement_sentence(analysis: Analysis) -> str:
-    """A sentence on how well losses reproduce the given labels of held-out samples; empty without unknown labels."""
+    """A sentence on how well losses reproduce the given labels of held-out samples; empty if all labels are known."""
     every = given_settings(analysis)
     if not every:
         return ""
@@ -62,7 +62,7 @@ def agreement_sentence(analysis: Analysis) -> str:
     last = one.at_rate(min(one.rates))
     means = [m for m in last.means(("loss",), (_HELD_OUT,)) if m[_HELD_OUT] is not None]
     runs = count(int(analysis.given.sum()), "run")
-    start = f"The true labels of {runs} are unknown: nobody has checked which of the given labels are wrong"
+    start = f"The labels of {runs} are only given: nobody has checked which of them are wrong"
     if not means:
         return f"{start}."
     means.sort(key=lambda mean: -mean[_HELD_OUT])

@@ -105,5 +105,5 @@ def _plain(value: Any) -> Any:
 
 
 def _means(selections: Sequence[Selection], columns: Sequence[str]) -> list[Row]:
-    """The means over seeds at the end of training, for the settings with the most runs first."""
+    """The means over seeds at the end of training, with the largest settings first."""
     return [{"setting": one.title, **row} for one in selections for row in one.means(("loss", "rate"), columns)]

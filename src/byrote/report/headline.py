@@ -62,7 +62,8 @@ def labels_sentence(one: Selection) -> str:
     seen = _mean(last.of_losses(least), "corrupted_as_true")
     return (
         f"{where}, {most} ends by repeating {percent(high)} of the wrong labels and {least} {percent(low)}, the most "
-        f"and the least of {count(len(repeated), 'loss')}; {least} gives {percent(seen)} of them their true class."
+        f"and the least of {count(len(repeated), 'loss')}. {least} predicts the true class for {percent(seen)} of the "
+        "samples with wrong labels."
     )
 
 

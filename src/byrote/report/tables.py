@@ -201,7 +201,10 @@ def environment(analysis: Analysis) -> list[tuple[str, str]]:
 def limits(analysis: Analysis) -> list[str]:
     """Sentences on the limits of the results, computed from the tables."""
     alone = [one.title for one in rated(analysis) if len(np.unique(one.seeds)) == 1 and max(one.rates) > 0]
-    lines = [f"{title}: one seed, so no interval over seeds; intervals there count samples." for title in alone]
+    lines = [
+        f"{title} has one seed and therefore no intervals over seeds; its intervals come from counts of samples."
+        for title in alone
+    ]
     if "n_train" in analysis.runs:
         low, high = (int(bound(analysis.last("n_train"))) for bound in (np.nanmin, np.nanmax))
         size = f"{low:,}" if low == high else f"{low:,} to {high:,}"
@@ -213,15 +216,17 @@ def limits(analysis: Analysis) -> list[str]:
     collapsed, runs = int(analysis.collapsed.sum()), len(analysis.runs)
     if collapsed:
         lines.append(
-            f"{collapsed} of {runs:,} runs collapsed (class means coincide): no NC1, no value relative to a distance."
+            f"{collapsed} of {runs:,} runs collapsed (class means coincide): NC1 and relative values are undefined."
         )
     lines += [*_variations(analysis), *_left_out(analysis), *given_limits(analysis)]
     changed, share = (
-        ("change", "") if analysis.given.all() else ("end up wrong", " ρ is the share wrong in the run itself.")
+        ("change", "")
+        if analysis.given.all()
+        else ("end up wrong", " ρ is the share of labels that are wrong in a run.")
     )
     lines.append(
-        "η is the nominal rate of the noise law. Uniform noise redraws among all classes, so η (N - 1)/N of the labels "
-        f"{changed}; symmetric noise moves to another class, so η of them do.{share}"
+        "η is the nominal rate of the noise law. Uniform noise redraws a label among all classes, so η (N - 1)/N of "
+        f"the labels {changed}. Symmetric noise moves a label to another class, so η of the labels {changed}.{share}"
     )
     return lines
 
@@ -234,7 +239,7 @@ def _variations(analysis: Analysis) -> list[str]:
         return []
     return [
         "Most figures show one setting of each data set and network, the one with the most runs. The other settings "
-        f"are in the tables, and in the figures of what they vary: {'; '.join(others)}."
+        f"are in the tables, and in figures of the field that they vary: {'; '.join(others)}."
     ]
 
 

@@ -62,15 +62,18 @@ def _how_many(audit: Audit, settled: Outcome | None) -> str:
 def _suspects(audit: Audit, settled: Outcome | None) -> str:
     count = len(audit.ranked)
     if not count:
-        return "No label is a suspect: held-out networks contradict none."
-    start = f"{count:,} labels ({share(count / len(audit))}) are suspects: held-out networks contradict them most"
+        return "No label is a suspect: networks that were not trained on a sample contradict none of the labels."
+    start = (
+        f"{count:,} labels ({share(count / len(audit))}) are suspects, that is, the labels that networks not trained "
+        "on the sample contradict most"
+    )
     if settled and settled["verdict"] == "settled":
         precision, recall = (_shares(settled)[name] for name in ("wrong among suspects", "suspects among wrong labels"))
         return (
-            f"{start}; of them {share(precision['low'])} to {share(precision['high'])} are wrong, and they hold "
-            f"{share(recall['low'])} to {share(recall['high'])} of all wrong labels."
+            f"{start}. Of the suspects, {share(precision['low'])} to {share(precision['high'])} are wrong, and they "
+            f"include {share(recall['low'])} to {share(recall['high'])} of all wrong labels."
         )
-    return f"{start}; they are shown below, the likeliest wrong first."
+    return f"{start}. They are shown below, with the likeliest wrong labels first."
 
 
 def _next(settled: Outcome | None, folder: str) -> str:
@@ -82,7 +85,7 @@ def _next(settled: Outcome | None, folder: str) -> str:
     if settled:
         return f"To continue checking: byrote audit check {folder}"
     return (
-        "A person who checks some 200 samples settles it, whatever the noise: "
+        "To settle the rate for any kind of noise, let a person check about 200 samples: "
         f"byrote audit plan {folder} --checks 200, then byrote audit check {folder}"
     )
 

@@ -41,16 +41,16 @@ def picture(audit: Audit) -> Figure:
         charts.append(counted)
         titles.append("What was counted")
     caption = (
-        "Margin: the log-odds of the given label, averaged over all epochs and networks. Held-out networks contradict "
-        "a label to the left of 0. Suspects are the labels to look at first; a doubtful label is more likely wrong "
-        "than right, but it is not a suspect."
+        "Margin: the log-odds of the given label, averaged over all epochs and networks. A label to the left of 0 "
+        "is contradicted by networks that were not trained on its sample. Suspects are the labels to look at first; "
+        "a doubtful label is more likely wrong than right, but it is not a suspect."
     )
     if counted:
         caption += (
-            " Counted: among the quarter of the samples on which the networks are surest, the labels that differ from "
-            "the prediction, by how much the networks confuse the class that they name with the predicted one. "
-            "Symmetric noise is equally high everywhere, and the networks' own errors are at the right; so the classes "
-            "at the left are counted."
+            " What was counted: labels that differ from the prediction, among the quarter of the samples on which the "
+            "networks are surest. The axis orders the labels by how much the networks confuse the class of the label "
+            "with the predicted class. Symmetric noise is equally high everywhere, and the networks' own errors are at "
+            "the right, so the estimate of the rate counts only the classes at the left."
         )
     return Figure.of("margins", "Margins, and what was counted", "", caption, panels(charts, titles, 3, (262, 190)))
 

@@ -28,7 +28,7 @@ def test_the_first_sentence_says_who_repeats_the_wrong_labels(table):
     )
     assert "of six losses" in sentence
     t = float(np.mean(last.where(loss=least)["corrupted_as_true"]))
-    assert f"{least} gives {percent(t)} of them their true class" in sentence
+    assert f"{least} predicts the true class for {percent(t)} of the samples with wrong labels." in sentence
     assert f"With {percent(float(np.mean(last['realised_rate'])))} of the labels wrong" in sentence
 
 

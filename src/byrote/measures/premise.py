@@ -1,8 +1,9 @@
-"""Tests of the premise behind a noise rate, and the interval that the premise allows.
+"""Test the premise behind an estimated noise rate, and compute the interval that holds under the premise.
 
-All tests use one table: the samples that a classifier is most certain of, its prediction for each, and whether the
-label is among the classes that it confuses least with its prediction. Under symmetric noise, on samples that were not
-trained on, a label among those classes is equally likely to be each of them, whatever the sample looks like.
+All tests use one table. It contains the samples of which a classifier is most certain, its prediction for each, and
+whether the label is one of the classes that it confuses least with its prediction (a hit). Under symmetric noise, on
+samples that were not used for training, a hit is equally likely to be each of these classes, regardless of what the
+sample looks like.
 """
 
 from dataclasses import dataclass
@@ -17,14 +18,14 @@ __all__ = ["Counted", "evenness", "excess", "interval", "preference", "shared_la
 
 @dataclass(frozen=True)
 class Counted:
-    """The surest samples and the labels counted among them.
+    """The samples of which the classifier is most certain, and the labels that are counted among them.
 
     Attributes:
-        predicted: (s,) predicted classes of the surest samples.
+        predicted: (s,) the predicted classes of the surest samples.
         observed: (s,) their noisy labels.
         logits: (s, N) their logits.
-        least: (s, N) true at the k classes that are confused least with the predicted one.
-        k: the number of classes that are confused least, the same for each sample.
+        least: (s, N) True for the k classes that are confused least with the predicted class.
+        k: the number of least confused classes, the same for each sample.
     """
 
     predicted: Tensor
@@ -35,7 +36,7 @@ class Counted:
 
     @property
     def hit(self) -> Tensor:
-        """(s,) true where the label is one of the k classes."""
+        """(s,) True if the label is one of the k least confused classes."""
         return self.least.gather(1, self.observed[:, None])[:, 0]
 
     @property
@@ -49,21 +50,21 @@ class Counted:
 
     @property
     def disagree(self) -> int:
-        """The number of samples whose label is not the predicted class, including the hits."""
+        """The number of samples whose label is not the predicted class; hits are included."""
         return int((self.predicted != self.observed).sum())
 
 
 def evenness(counted: Counted) -> float:
-    """P-value of the hypothesis that hits fall evenly on all pairs (predicted class, least confused class).
+    """P-value of the hypothesis that hits are spread evenly over all pairs (predicted class, least confused class).
 
-    Pearson's statistic X^2 = sum (O - E)^2 / E runs over the C pairs that occur. O is the number of hits on a pair, and
-    E spreads all hits over the pairs in proportion to the samples that could fall there. Given the number m of hits,
-    X^2 has mean C - 1 and variance 2 (C - 1) + (sum 1/p - C^2 - 2 C + 2) / m, p = E / m (Haldane 1937); a gamma law
-    with these two moments gives the p-value, so that small counts do little harm. The test uses how the hits are
-    distributed; the upper end of the interval uses only their number.
+    Pearson's statistic X^2 = sum (O - E)^2 / E runs over the C pairs that occur. O is the number of hits on a pair. E
+    is its expected number: all hits, shared among the pairs in proportion to the samples that could hit them. Given the
+    number m of hits, X^2 has mean C - 1 and variance 2 (C - 1) + (sum 1/p - C^2 - 2 C + 2) / m, p = E / m (Haldane
+    1937); a gamma law with these two moments gives the p-value, so that small counts do little harm. This test depends
+    on how the hits are distributed, while the upper end of the interval depends only on their number.
 
     Returns:
-        In [0, 1]; 1 without hits, with a single pair, and for one hit among equally likely pairs.
+        A number in [0, 1]; 1 without hits, with a single pair, and for one hit among equally likely pairs.
     """
     N, hit = counted.least.shape[1], counted.hit
     room = torch.zeros(N, N, dtype=torch.float64).index_add_(0, counted.predicted, counted.least.double())
@@ -81,15 +82,15 @@ def evenness(counted: Counted) -> float:
 
 
 def preference(counted: Counted) -> float:
-    """P-value of the hypothesis that the label of a hit is drawn from the k classes without regard to the logits.
+    """P-value of the hypothesis that the label of a hit is drawn from the k classes independently of the logits.
 
-    If the label was drawn without regard to the logits, the rank of its logit among those of the k classes is uniform
-    on 1..k. The rank is high if the network was trained on this label, if the label follows the sample, or if the true
-    class itself is among the k. The test is a one-sided normal test of the mean rank, with variance (k^2 - 1) / (12 m)
-    for m hits.
+    If the label was drawn independently of the logits, the rank of its logit among the k classes is uniform on 1..k.
+    The rank is high if the network was trained on this label, if the label depends on the sample, or if the true class
+    is one of the k. The test is a one-sided normal test of the mean rank, whose variance is (k^2 - 1) / (12 m) for m
+    hits.
 
     Returns:
-        In [0, 1]; 1 without hits or for k = 1.
+        A number in [0, 1]; 1 without hits or for k = 1.
     """
     hit, k = counted.hit, counted.k
     m = int(hit.sum())
@@ -104,22 +105,23 @@ def preference(counted: Counted) -> float:
 
 
 def excess(counted: Counted) -> float:
-    """P-value of the hypothesis that at most k / (N - 1) of the disagreeing labels, an even share, are hits.
+    """P-value of the hypothesis that at most an even share, k / (N - 1), of the disagreeing labels are hits.
 
-    The classifier's own errors can only lower this share. The p-value is the exact binomial upper tail.
+    Errors of the classifier can only lower the share of hits. The p-value is the exact binomial upper tail.
     """
     hits, disagree = counted.hits, counted.disagree
     return float(betainc(hits, disagree - hits + 1, 1 / counted.scale)) if hits else 1.0
 
 
 def shared_labels(k: int, K: int, folds: int) -> float:
-    """The largest factor by which the variance of a count pooled over F folds can exceed the binomial variance.
+    """The largest factor by which the variance of a hit count over F folds can exceed the binomial variance.
 
-    The network that judges one fold was trained on the labels that the other folds are judged by, so the classes that
-    it confuses least can be those into which few of these labels were flipped. In the worst case these flips alone rank
-    the K = N - 1 classes. Treat the counts of one cell in each fold as independent and normal, and the ranking as a
-    threshold at the quantile q = k / K, with normal quantile z. Then the counts of two folds have the covariance
-    K * E[phi((z sqrt(F - 1) - S))^2] in units of one cell's variance, where S is normal with variance F - 2, and
+    The network for one fold was trained on the labels of the other folds, which are also counted. So its
+    least confused classes can be the classes to which few of these labels were flipped. In the worst case, these flips
+    alone determine the ranking of the K = N - 1 classes. Treat the counts of one cell (pair of classes) in each fold as
+    independent and normal, and the ranking as a threshold at the quantile q = k / K, with normal quantile z. Then the
+    counts of two folds have the covariance K * E[phi((z sqrt(F - 1) - S))^2] in units of the variance of one cell,
+    where S is normal with variance F - 2, and
 
         spread = 1 + (F - 1) / q * exp(-z^2 (F - 1) / (2 F - 3)) / (2 pi sqrt(2 F - 3)).
 
@@ -129,7 +131,7 @@ def shared_labels(k: int, K: int, folds: int) -> float:
         folds: F, at least 1.
 
     Returns:
-        At least 1; 1 for a single fold or where all classes are counted.
+        A number of at least 1; 1 for a single fold or if all classes are counted.
 
     >>> round(shared_labels(4, 9, 2), 2), round(shared_labels(4, 9, 5), 2)
     (1.35, 1.54)
@@ -142,19 +144,19 @@ def shared_labels(k: int, K: int, folds: int) -> float:
 
 
 def interval(counted: Counted, confidence: float, spread: float = 1.0) -> tuple[float, float]:
-    """Both ends for the rate rho.
+    """Compute both ends of the interval for the rate rho.
 
-    With f = (N - 1)/k hits / s and d the share of labels that disagree, E f = rho + b and E d = rho + a, where the
-    classifier's own errors add a to d and b to f. b >= 0, so the upper end is the Clopper-Pearson upper end of f.
-    Errors spread evenly over the classes give b = a, a perfect ranking gives b = 0. The premise is b <= a / 2, halfway
-    between; then E(2 f - d) <= rho, and the lower end is the smaller of the lower ends of 2 f - d and of f. 2 f - d is
-    a weighted difference between the share of hits and the share of other disagreements; MOVER (Zou & Donner 2008)
-    combines its lower end from the ends of these two, with their multinomial correlation.
+    Let f = (N - 1)/k hits / s, and let d be the share of labels that disagree with the prediction. The classifier's own
+    errors add b to f and a to d: E f = rho + b and E d = rho + a. Because b >= 0, the upper end is the Clopper-Pearson
+    upper end of f. If errors are spread evenly over the classes, b = a; if the ranking is perfect, b = 0. The premise
+    is b <= a / 2, halfway between. Then E(2 f - d) <= rho, and the lower end is the smaller of the lower ends of 2 f -
+    d and of f. 2 f - d is a weighted difference between the share of hits and the share of other disagreements. MOVER
+    (Zou & Donner 2008) computes its lower end from the ends of these two shares, with their multinomial correlation.
 
     Args:
-        counted: the table.
+        counted: the table of surest samples.
         confidence: the confidence level of the interval, in (0, 1).
-        spread: how much larger than binomial the variance of the counts is, at least 1.
+        spread: the ratio of the variance of the counts to the binomial variance, at least 1.
 
     Returns:
         low, high in [0, 1].

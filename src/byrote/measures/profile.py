@@ -1,4 +1,4 @@
-"""Collapse by subset and by layer: clean and corrupted samples, true and observed labels, every depth of a network."""
+"""Collapse by subset and by layer: for clean and corrupted samples, true and observed labels, each network layer."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ __all__ = ["layer_profile", "split_moments"]
 def split_moments(
     features: Tensor, true_labels: Tensor, observed_labels: Tensor, num_classes: int
 ) -> dict[str, ClassMoments]:
-    """Class moments of training features under label noise, for several groups of samples and by either label.
+    """Class moments of training features under label noise, for groups of samples and by observed or true label.
 
-    Why: under memorization the features follow the observed labels, so NC1 by observed label falls while NC1 by true
-    label rises; NC1 of the clean samples alone shows whether memorizing the others dilated them too.
+    Why: under memorization the features follow the observed labels, so NC1 by observed label decreases and NC1 by true
+    label increases. NC1 of the clean samples alone shows whether they are also dilated when the other samples are
+    memorized.
 
     Args: features (n, M); both labels (n,) in 0..num_classes-1.
 
-    Returns: moments with class-averaged scatter under "observed" and "true" (all samples), "clean" (the labels agree),
-        "corrupted_observed" and "corrupted_true" (they do not). In the last two, a class without a corrupted sample is
-        absent and NC1 is NaN; `.present()` leaves out such classes.
+    Returns: a dictionary of moments with class-averaged scatter. The keys are "observed" and "true" (all samples),
+        "clean" (samples whose two labels agree), and "corrupted_observed" and "corrupted_true" (samples whose labels
+        differ). In the last two, a class without corrupted samples is absent, so NC1 is NaN; `.present()` leaves out
+        absent classes.
 
     >>> import torch
     >>> true, observed = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 0, 1, 1, 0])
@@ -55,11 +57,11 @@ def layer_profile(
 ) -> list[dict[str, str | int | float]]:
     """How collapse builds up with depth: one row per layer, in the given order.
 
-    Args: activations by layer name, (n, M), or (n, channels, ...), averaged over all positions (global mean pooling, so
-        that M is the number of channels); labels (n,).
+    Args: activations by layer name, (n, M) or (n, channels, ...), and labels (n,). Activations with positions are
+        averaged over all positions (global mean pooling), so that M is the number of channels.
 
-    Returns: rows of {layer, width, nc1, cdnv, rank, collapsed}; `rank` is that of `feature_rank`, NaN for features that
-        are not finite.
+    Returns: one dictionary {layer, width, nc1, cdnv, rank, collapsed} per layer. `rank` is the `feature_rank`, NaN for
+        features that are not finite.
 
     >>> import torch
     >>> labels = torch.arange(2).repeat(3)

@@ -1,17 +1,17 @@
-"""Estimate the rate of symmetric label noise from one classifier's answers on noisy samples it was not trained on.
+"""Estimate the rate of symmetric label noise from a classifier's logits on noisy samples it was not trained on.
 
 A prediction on such a sample depends on its observed label only through its true label. If a share e_ij of the samples
 predicted as i has the true label j, then under symmetric noise of rate rho their observed label is j with probability
 
     q_ij = e_ij (1 - rho) + (1 - e_ij) rho / (N - 1),    j != i.
 
-The total disagreement (1 - J1) counts the classifier's own errors e_ij as noise. Two choices exclude these errors: only
-the samples that the classifier is most sure of are used, and only the pairs of classes that it confuses least. Both
-choices are based only on its logits, which do not depend on these labels. There e_ij is near 0, and all q_ij are close
-to the same floor rho / (N - 1).
+The total disagreement (1 - J1) would count the classifier's own errors e_ij as noise. Two choices exclude these errors:
+the estimate uses only the samples of which the classifier is most certain, and only the pairs of classes that it
+confuses least. Both choices are based only on the logits, which do not depend on these labels. For these samples and
+pairs, e_ij is near 0, and all q_ij are close to the same floor rho / (N - 1).
 
-No interval from labels alone is right for every kind of noise (Liu, Cheng & Zhang, ICML 2023): labels that follow the
-image look like clean labels. So each estimate comes with its premise, which is tested as far as possible; if a test
+No interval from labels alone is right for every kind of noise (Liu, Cheng & Zhang, ICML 2023): wrong labels that depend
+on the image look like clean labels. So each estimate has a premise, which is tested as far as possible. If a test
 fails, the verdict is "cannot tell". The tests are in `byrote.measures.premise`.
 """
 
@@ -27,14 +27,14 @@ from byrote.measures.premise import Counted, evenness, excess, interval, prefere
 
 __all__ = ["PREMISE", "UNDERFITS", "RateEstimate", "noise_rate"]
 
-UNDERFITS = 0.3  # share of the classifier's own errors over all samples, above which the floor is not trusted
+UNDERFITS = 0.3  # the largest share of classifier errors among all samples at which the floor is trusted
 PREMISE = (
     "The noise is symmetric, no sample was trained on by the network that gave its logits, and among the samples that "
     "the classifier is surest of, its own errors reach the classes it confuses least at most half as often as errors "
     "spread evenly over all other classes would."
 )
-_SURE = 0.25  # share of the samples that are counted
-_TESTS = 3  # the number of tests of the premise, which share one significance level
+_SURE = 0.25  # share of the samples that are used
+_TESTS = 3  # the number of tests of the premise, which share the significance level
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,16 @@ class RateEstimate:
     """An estimated rate of symmetric noise.
 
     Attributes:
-        rate: the point estimate of rho in [0, 1], even without an interval; NaN for N = 2 and without samples.
-        low, high: ends of the interval; NaN where `verdict` is "cannot tell".
-        own_error: estimated share of the classifier's own errors: the disagreement that the rate does not explain, in
-            [0, 1].
+        rate: the point estimate of rho, in [0, 1], given even without an interval; NaN for N = 2 and without samples.
+        low, high: ends of the interval; NaN if `verdict` is "cannot tell".
+        own_error: the estimated share of samples on which the classifier itself errs, in [0, 1]: the disagreement that
+            the rate does not explain.
         verdict: "stated" or "cannot tell".
         reason: the reason for the verdict, in one sentence.
         premise: what must be true for a stated interval to be right.
-        profile: (N - 1,), counted over the samples with the surest predictions: how many labels name the class that is
-            confused least with the predicted class, the second least, and so on; empty if nothing was counted.
+        profile: (N - 1,), counts over the samples with the surest predictions: how many labels are the class that is
+            confused least with the predicted class, the second least confused class, and so on. Empty if nothing was
+            counted.
         counted: k, the number of leading entries of `profile` that the estimate uses.
     """
 
@@ -66,7 +67,7 @@ class RateEstimate:
 
     @property
     def underfits(self) -> bool:
-        """Whether the classifier itself errs too often for an estimate, on more than `UNDERFITS` of the samples."""
+        """Whether the classifier errs too often for an estimate: on a share of samples above `UNDERFITS`."""
         return not self.own_error <= UNDERFITS
 
 
@@ -79,32 +80,32 @@ def noise_rate(
     folds: Tensor | None = None,
     held_out: bool = True,
 ) -> RateEstimate:
-    """The rate of symmetric noise among held-out samples, or the reason why it cannot be estimated.
+    """Estimate the rate of symmetric noise among held-out samples, or state the reason why this is not possible.
 
     Formula: rho = (N - 1)/k sum_i sum_{j in least_k(i)} n_ij / n over the quarter of the samples with the largest
     log-odds of the predicted class. n is their number, n_ij of them are predicted as i and observed as j, and
     least_k(i) are the k = floor((N - 1)/2) classes with the lowest mean probability over those predicted as i. The
     interval is that of `premise.interval`.
 
-    The interval is stated if three tests of the premise pass. Their joint level is 1 - confidence, so they reject about
-    as many correct cases as the interval may miss. They test that the counted labels are spread evenly over all pairs
-    of classes (`evenness`), do not follow the logits (`preference`), and make up at most an even share of the
-    disagreements (`excess`). The interval is not stated if its lower end is 0: then no symmetric noise is established,
-    and labels without noise, labels that follow the image, and learned labels are all possible.
+    The interval is stated if three tests of the premise pass. Their joint level is 1 - confidence, so they wrongly
+    reject the premise about as often as the interval may miss the rate. They test whether the counted labels are spread
+    evenly over all pairs of classes (`evenness`), are independent of the logits (`preference`), and are at most an even
+    share of the disagreements (`excess`). The interval is not stated if its lower end is 0. In this case there is no
+    evidence of symmetric noise: the labels may have no noise, depend on the image, or have been learned.
 
-    With `folds` the surest samples and the classes confused least are chosen within each fold, because networks differ
-    in how sure they are, and because the other folds' networks were trained on the labels that are counted. These
-    labels still influence the classes that those networks choose for their own folds, which widens the interval
+    With `folds`, the surest samples and the least confused classes are chosen within each fold, because networks differ
+    in how certain they are, and because the networks of the other folds were trained on the counted labels. The counted
+    labels still influence which classes those networks confuse least in their own folds. This widens the interval
     (`premise.shared_labels`).
 
     Args:
-        logits: (n, N), finite, of samples that were not trained on.
+        logits: (n, N), finite, for samples on which the classifier was not trained.
         observed: (n,) their noisy labels, integers in 0..N-1 in any container.
-        num_classes: N, at least 2; with 2 no pair of classes is left to count, and the estimate is NaN.
+        num_classes: N, at least 2; for N = 2 no pair of classes is left to count, and the estimate is NaN.
         confidence: the confidence level of the interval, in (0, 1).
-        folds: (n,) numbers of the networks that gave the rows, if there were several (cross-validation).
-        held_out: False if the networks were trained on these samples. Some labels are then memorized, and the floor
-            is too low by an unknown amount: an estimate is given, but no interval.
+        folds: (n,) the number of the network that gave each row, if there were several networks (cross-validation).
+        held_out: False if the networks were trained on these samples. Then some labels are memorized, and the floor is
+            too low by an unknown amount: there is an estimate, but no interval.
 
     Raises:
         TypeError: labels or folds that are not integers.
@@ -145,7 +146,7 @@ def noise_rate(
 
 
 def _estimate(z: Tensor, observed: Tensor, networks: Tensor, confidence: float, held_out: bool) -> RateEstimate:
-    """The estimate from checked float64 logits, labels and fold numbers, for at least three classes."""
+    """Compute the estimate from checked float64 logits, labels and fold numbers, for at least three classes."""
     N = z.shape[1]
     counted, profile = _count(z, observed, networks)
     rate = min(counted.hits / len(counted.predicted) * counted.scale, 1.0)
@@ -162,7 +163,7 @@ def _estimate(z: Tensor, observed: Tensor, networks: Tensor, confidence: float, 
 
 
 def _doubt(counted: Counted, own: float, low: float, level: float, held_out: bool) -> str:
-    """Why no interval can be stated; empty if an interval can be stated."""
+    """The reason why no interval can be stated; empty if one can be stated."""
     if not held_out:
         return "the samples were trained on, and wrong labels that were memorized are not counted"
     if own > UNDERFITS:
@@ -187,18 +188,18 @@ def _doubt(counted: Counted, own: float, low: float, level: float, held_out: boo
 
 
 def _count(z: Tensor, observed: Tensor, networks: Tensor) -> tuple[Counted, tuple[int, ...]]:
-    """The surest samples of each network with the classes it confuses least, and the number of labels by rank."""
+    """The surest samples of each network with its least confused classes, and the number of labels by rank."""
     N = z.shape[1]
     k = (N - 1) // 2
     top, predicted = z.max(-1)
-    lead = top - z.scatter(1, predicted[:, None], float("-inf")).logsumexp(-1)  # a probability near 1 would be rounded
+    lead = top - z.scatter(1, predicted[:, None], float("-inf")).logsumexp(-1)  # probabilities near 1 would be rounded
     rows, least, places = [], [], []
     for fold in range(int(networks.max()) + 1):
         own = (networks == fold).nonzero()[:, 0]
         surest = own[lead[own].argsort(stable=True, dim=0, descending=True)[: max(int(_SURE * len(own)), 1)]]
         confused = torch.zeros(N, N, dtype=torch.float64)
         add_by_class_(confused, predicted[surest], torch.softmax(z[surest], -1))
-        ranks = confused.argsort(dim=1, stable=True).argsort(dim=1)  # 0: confused least; the predicted class comes last
+        ranks = confused.argsort(dim=1, stable=True).argsort(dim=1)  # 0: confused least; the predicted class is last
         rows.append(surest)
         least.append(ranks[predicted[surest]] < k)
         places.append(ranks[predicted[surest], observed[surest]])
@@ -208,7 +209,7 @@ def _count(z: Tensor, observed: Tensor, networks: Tensor) -> tuple[Counted, tupl
 
 
 def _fold_numbers(folds: Tensor | None, n: int) -> Tensor:
-    """The folds numbered from 0, (n,); all 0 without folds."""
+    """Number the folds from 0, (n,); all 0 without folds."""
     if folds is None:
         return torch.zeros(n, dtype=torch.int64)
     numbers = integers("folds", folds).cpu()

@@ -1,7 +1,7 @@
-"""One evaluation of a classifier and the readings computed from it, each a column of the history.
+"""One evaluation of a classifier, and the readings computed from it, which are the columns of the history.
 
-A reading is a function of the `Snapshot`; `@reading` registers it under its name, or under several names when it
-returns a mapping. To add a measure, write one such function.
+A reading is a function of a `Snapshot`. `@reading` registers the function under its name, or under several names if it
+returns a mapping. To add a measure, write a function with this decorator.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -27,17 +27,17 @@ READINGS: dict[str, Callable[["Snapshot"], Readings]] = {}
 
 
 def reading(function: Callable[["Snapshot"], Readings]) -> Callable[["Snapshot"], Readings]:
-    """Register a function of the snapshot as one or more columns of the history."""
+    """Register a function of a snapshot as one or more columns of the history."""
     READINGS[function.__name__] = function
     return function
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The answers of a network, in eval mode, on the whole training set and on the test set.
+    """The outputs of a network in eval mode on the whole training set and the test set.
 
-    Each set of features is a `FeatureSet`: its class means and their axes are computed once for every reading. With
-    latent-class noise the network has more outputs than classes: output k then stands for class k mod N wherever a
+    Each set of features is a `FeatureSet`, whose class means and axes are computed once for all readings. Under
+    latent-class noise the network has more outputs than classes. Then output k stands for class k mod N whenever a
     prediction is compared with a true label.
     """
 
@@ -49,7 +49,7 @@ class Snapshot:
     test_true: Tensor  # (n',)
     test_features: Tensor  # (n', M)
     test_logits: Tensor  # (n', outputs)
-    test_observed: Tensor | None = None  # (n',) noisy labels drawn in the same way; None: cannot be drawn
+    test_observed: Tensor | None = None  # (n',) noisy labels drawn from the same law; None: cannot be drawn
     weight: Tensor | None = None  # (outputs, M) of the linear classifier; None: unknown
     bias: Tensor | None = None  # (outputs,); None: the classifier has none
     redrawn: Tensor | None = None  # (n,) bool, samples whose label was redrawn; None: the noise redraws no label
@@ -72,7 +72,7 @@ class Snapshot:
 
     @cached_property
     def by_observed(self) -> FeatureSet:
-        """Training features by observed label, as the loss was computed: one class per output."""
+        """Training features by observed label, the label used in the loss: one class per output."""
         return FeatureSet.of(self.features, self.observed, self.num_outputs)
 
     @cached_property
@@ -89,7 +89,7 @@ class Snapshot:
 
     @property
     def clean(self) -> FeatureSet:
-        """The clean part of the training features; it is a copy, so it is not cached."""
+        """The features of the clean training samples; this is a copy, so it is not cached."""
         clean = ~self.corrupted
         return FeatureSet.of(self.features[clean], self.true[clean], self.num_classes)
 
@@ -105,14 +105,14 @@ class Snapshot:
 
     @cached_property
     def collapsed(self) -> bool:
-        """Whether the test class means coincide; if so, NC1 and everything relative to their distance have no value."""
+        """Whether the test class means coincide; then NC1 and all readings divided by their distance are undefined."""
         return class_means_coincide(self.test)
 
 
 def read(snapshot: Snapshot, columns: Collection[str] | None = None) -> dict[str, float | bool]:
-    """The registered readings of the snapshot as one row of the history: all, or only `columns` (see `chosen`).
+    """Compute the readings of the snapshot as one row of the history: all, or only `columns` (see `chosen`).
 
-    A reading is computed only if one of its columns is named.
+    A reading is computed only if one of its columns is requested.
     """
     row: dict[str, float | bool] = {}
     for name, function in READINGS.items():
@@ -122,9 +122,9 @@ def read(snapshot: Snapshot, columns: Collection[str] | None = None) -> dict[str
 
 
 def chosen(columns: Collection[str] | None) -> frozenset[str] | None:
-    """The names, checked to be existing columns; None: all columns.
+    """Check that the names are existing columns and return them; None: all columns.
 
-    Raises: ValueError for an unknown name, with the nearest known one.
+    Raises: ValueError for an unknown name; the message suggests the nearest known name.
 
     >>> sorted(chosen(["nc1_test", "j1"]))
     ['j1', 'nc1_test']
@@ -144,11 +144,11 @@ def _row(name: str, value: Readings) -> Mapping[str, float | bool]:
 
 
 def needs_features(columns: Collection[str] | None) -> bool:
-    """Whether a reading of these columns uses the training features; otherwise they need not be kept."""
+    """Whether a reading of these columns uses the training features; otherwise the features need not be kept."""
     if columns is None:
         return True
     functions = [f for name, f in READINGS.items() if not _columns(name, f).isdisjoint(columns)]
-    without = replace(_small(), features=None)  # type: ignore[arg-type]  # a reading that uses them fails
+    without = replace(_small(), features=None)  # type: ignore[arg-type]  # a reading that uses the features fails
     try:
         for function in functions:
             function(without)
@@ -159,7 +159,7 @@ def needs_features(columns: Collection[str] | None) -> bool:
 
 @cache
 def _columns(name: str, function: Callable[["Snapshot"], Readings]) -> frozenset[str]:
-    """The columns of a reading, found by applying it to twelve samples; the reading's own name if that raises."""
+    """The columns of a reading, found by applying it to twelve samples; the name of the reading if this raises."""
     try:
         return frozenset(_row(name, function(_small())))
     except Exception:  # a user's own reading may need more than twelve samples of three classes
@@ -167,7 +167,7 @@ def _columns(name: str, function: Callable[["Snapshot"], Readings]) -> frozenset
 
 
 def _small() -> "Snapshot":
-    """A snapshot of twelve samples of three classes."""
+    """A snapshot with twelve samples of three classes."""
     labels, generator = torch.arange(12) % 3, torch.Generator().manual_seed(0)
     h, z = (torch.rand(12, width, generator=generator) for width in (4, 3))
     return Snapshot(3, labels, labels.roll(1), h, z, labels, h, z, labels, h[:3], z[0], labels == 0)
@@ -186,9 +186,9 @@ _LABELS = (
 
 @reading
 def labels(snapshot: Snapshot) -> dict[str, float]:
-    """J1, J2, test accuracy, and the fate of clean and corrupted samples (a, m, t) with the realised rate rho."""
+    """J1, J2, test accuracy, the fates of clean and corrupted samples (a, m, t), and the realised rate rho."""
     wrong, predicted = snapshot.corrupted, snapshot.predicted
-    if bool(unusable(snapshot.logits).any()):  # a row of NaN predicts no class
+    if bool(unusable(snapshot.logits).any()):  # a row with NaN predicts no class
         return dict.fromkeys(_LABELS, float("nan")) | {
             "test_accuracy": _test_accuracy(snapshot),
             "realised_rate": float(wrong.double().mean()),
@@ -221,7 +221,7 @@ def nc1_train_true(snapshot: Snapshot) -> float:
 
 @reading
 def nc1_train_clean(snapshot: Snapshot) -> float:
-    """NC1 on the clean part of the training data."""
+    """NC1 on the clean training samples."""
     return float("nan") if snapshot.collapsed else nc1(snapshot.clean)
 
 
@@ -268,7 +268,7 @@ def train_geometry(snapshot: Snapshot) -> dict[str, float]:
 
 @reading
 def train_duality(snapshot: Snapshot) -> dict[str, float]:
-    """Readings of classifier and training class means together: NC3, NC4, and deviations from Definition 3.1 of MD."""
+    """Compare classifier and training class means: NC3, NC4, and deviations from Definition 3.1 of MD."""
     moments, weight, nan = snapshot.by_observed, snapshot.weight, float("nan")
     deviation = def31(moments, weight)
     return {
@@ -282,7 +282,7 @@ def train_duality(snapshot: Snapshot) -> dict[str, float]:
 
 @reading
 def mem(snapshot: Snapshot) -> dict[str, float]:
-    """The readings of mem over corrupted and over redrawn samples, and its baseline, the mean over clean samples."""
+    """The readings of mem over corrupted and over redrawn samples, and the baseline, the mean over clean samples."""
     value, nan = snapshot.mem, float("nan")
     return {
         "mem_total": value.total,
@@ -303,8 +303,7 @@ def mem(snapshot: Snapshot) -> dict[str, float]:
 def rate(snapshot: Snapshot) -> dict[str, float]:
     """The rate of symmetric noise estimated from held-out noisy labels, and whether it is stated (see `noise_rate`).
 
-    `rate_stated` is 1 or 0; the ends of the interval are NaN where it is 0, and all columns are NaN where there is no
-    estimate.
+    `rate_stated` is 1 or 0. If it is 0, the ends of the interval are NaN. Without an estimate, all columns are NaN.
     """
     names = ("rate_estimate", "rate_low", "rate_high", "rate_stated", "underfits")
     if snapshot.test_observed is None or snapshot.test_logits.shape[-1] != snapshot.num_classes:

@@ -1,4 +1,4 @@
-"""Variability within classes relative to variability between classes: NC1, CDNV, and coinciding class means."""
+"""Variability within classes relative to variability between classes: NC1, CDNV, and a check for equal class means."""
 
 from __future__ import annotations
 
@@ -26,32 +26,33 @@ def nc1(
     *,
     convention: Convention = "class-averaged",
 ) -> float:
-    """Within-class variability relative to between-class variability; 0 is collapse. On test data: the dilation.
+    """Within-class variability relative to between-class variability; 0 is collapse. On test data this is the dilation.
 
     Formula: NC1 = (1/N) tr(Sigma_W Sigma_B^+) (Papyan, Han & Donoho 2020; Nguyen et al. 2023), with
-    Sigma_B = (1/N) sum_n (h_n - hbar)(h_n - hbar)^T. For N = 2 it is 2 s^2 / ||h_1 - h_2||^2, s^2 the within-class
-    variance along h_1 - h_2: a ratio of variances.
+    Sigma_B = (1/N) sum_n (h_n - hbar)(h_n - hbar)^T. For N = 2 it is 2 s^2 / ||h_1 - h_2||^2, a ratio of variances,
+    where s^2 is the within-class variance along h_1 - h_2.
 
-    How: a thin SVD of the N x M centered class means, cut at rank min(N-1, M), since one of N singular values is
-    null by centering; a further direction is dropped when the class means differ along it by no more than rounding of
-    the features' dtype. No M x M pseudo-inverse is formed.
+    How: a thin SVD of the N x M centered class means, truncated at rank min(N-1, M), because centering makes one of the
+    N singular values 0. A further direction is dropped if the class means differ along it only by rounding errors of
+    the features' dtype. No M x M pseudo-inverse is computed.
 
-    The conventions agree for equal class counts and give different numbers for unequal counts (.056, .061 and .037 in
-    one case with 900 and 100 samples):
+    The conventions agree for equal class counts and differ for unequal counts (.056, .061 and .037 in one case with 900
+    and 100 samples):
         "class-averaged": every class covariance has weight 1/N; hbar is the mean of the class means (the default, which
             generalizes the balanced formula);
-        "pooled": every sample has the same weight in Sigma_W; hbar as before;
-        "sample-centred": as pooled, and hbar is the mean of all samples.
+        "pooled": every sample has the same weight in Sigma_W; hbar is the mean of the class means;
+        "sample-centred": like "pooled", but hbar is the mean of all samples.
 
     Args:
         moments: `ClassMoments`, a `FeatureSet`, or features (n, M) of any float dtype.
-        labels: (n,) integers in any container, with features only.
-        num_classes: N, with features only; when left out, the classes are the labels that occur.
+        labels: (n,) integers in any container; only if `moments` is features.
+        num_classes: N; only if `moments` is features. By default the classes are the labels that occur.
         convention: see above.
 
-    Returns: a float >= 0. Where NC1 has no value, it is NaN and never a silent zero: a class without a sample (see
-        `ClassMoments.absent` and `.present()`), a single class, one sample in every class (no within-class variance to
-        see), class means that coincide (`class_means_coincide`), or NaN or infinite features.
+    Returns: a float >= 0. If NC1 is undefined, the result is NaN and never a silent zero. NC1 is undefined if a class
+        has no samples (see `ClassMoments.absent` and `.present()`), if there is a single class, if every class has one
+        sample (no within-class variance), if class means coincide (`class_means_coincide`), or if features are NaN or
+        infinite.
 
     Raises: ValueError if unequal counts need `counts=` (see `ClassMoments.within`), or if the convention is unknown.
 
@@ -73,16 +74,17 @@ def nc1(
 
 
 def nc1_top_share(moments: ClassMeans) -> float:
-    """The largest share of NC1 that comes from one axis of Sigma_B; near 1 for N > 2, one axis alone determines NC1.
+    """The largest share of NC1 due to one axis of Sigma_B. A share near 1 for N > 2 means that one axis determines NC1.
 
     Formula: tr(Sigma_W Sigma_B^+) = sum_j d_j^T Sigma_W d_j / lambda_j over the eigenvectors d_j of Sigma_B with
-    eigenvalues lambda_j; the share is the largest term over the sum.
+    eigenvalues lambda_j; the share is the largest term divided by the sum.
 
     Why: if the class means nearly coincide along one axis, NC1 becomes very large: it was 193 in a run where the median
-    of similar runs was .95. The mean distance D of class means does not show this. Among equal eigenvalues the axes are
-    not unique, and the share is that of the axes that the decomposition gives.
+    of similar runs was .95. The mean distance D of class means does not show this problem. For equal eigenvalues the
+    axes are not unique, and the share depends on the axes that the decomposition returns.
 
-    Returns: a float in [1/r, 1], r <= N - 1 the number of axes; 1 for N = 2. NaN as for `nc1`, and where NC1 is 0.
+    Returns: a float in [1/r, 1], where r <= N - 1 is the number of axes; 1 for N = 2. NaN as for `nc1`, and if NC1 is
+        0.
 
     >>> import torch
     >>> centers = torch.tensor([[9.0, 0.0], [-9.0, 0.0], [0.0, 0.1]])
@@ -97,10 +99,10 @@ def nc1_top_share(moments: ClassMeans) -> float:
 
 
 def cdnv(moments: ClassMeans) -> float:
-    """Class-distance normalized variance, mean over pairs of classes; 0 is collapse.
+    """Class-distance normalized variance (CDNV), averaged over pairs of classes; 0 is collapse.
 
     Formula: V(n, k) = (v_n + v_k) / (2 ||h_n - h_k||^2), v_n = (1/K_n) sum_i ||h_i - h_n||^2 (Galanti, Gyorgy & Hutter
-    2022). It needs no matrix inverse; a single pair of nearly equal class means makes it large. NaN as for `nc1`.
+    2022). CDNV needs no matrix inverse, but a single pair of nearly equal class means makes it large. NaN as for `nc1`.
 
     >>> import torch
     >>> cdnv(ClassMoments.of(torch.tensor([[0.0], [2.0], [9.0], [11.0]]), torch.tensor([0, 0, 1, 1]), 2))
@@ -116,9 +118,9 @@ def cdnv(moments: ClassMeans) -> float:
 def class_means_coincide(moments: ClassMeans) -> bool:
     """Whether all class means are one point, up to rounding of the features: total collapse.
 
-    Rounding depends on the scale of each feature and on the precision the features came in (float32, bfloat16, ...).
-    Where the class means coincide, NC1 and everything relative to their distance are NaN. False where a class is absent
-    or features are NaN.
+    Rounding depends on the scale of each feature and on the original precision of the features (float32, bfloat16,
+    ...). If the class means coincide, NC1 and all readings divided by their distance are NaN. Returns False if a class
+    is absent or features are NaN.
 
     >>> import torch
     >>> labels = torch.arange(2).repeat(50)
@@ -133,12 +135,12 @@ def class_means_coincide(moments: ClassMeans) -> bool:
 
 
 def _ratios(moments: ClassMeans, convention: Convention) -> Tensor:
-    """d^T Sigma_W d / lambda of each axis of Sigma_B, (r,); empty where NC1 has no value."""
+    """d^T Sigma_W d / lambda for each axis of Sigma_B, (r,); empty if NC1 is undefined."""
     nothing, averaged = moments.offsets.new_zeros(0), convention == "class-averaged"
     if moments.absent or moments.num_classes < 2 or int(moments.counts.max()) < 2:
         return nothing
     if isinstance(moments, ClassMoments):
-        moments.within_size(averaged)  # for all features alike, unequal counts without counts= are an error
+        moments.within_size(averaged)  # raises an error for unequal counts without counts=, even if NC1 is undefined
     if not bool(moments.offsets.isfinite().all()):
         return nothing
     if averaged:
@@ -153,12 +155,12 @@ def _about_all_samples(moments: ClassMeans) -> Axes:
 
 
 def _average(ratios: Tensor, num_classes: int) -> float:
-    """(1/N) tr(Sigma_W Sigma_B^+) from its terms, one per axis of Sigma_B; NaN without an axis."""
+    """(1/N) tr(Sigma_W Sigma_B^+) from its terms, one per axis of Sigma_B; NaN without axes."""
     return float(ratios.sum()) / num_classes if len(ratios) else _NAN
 
 
 def _feature_set(features: Tensor, labels: Tensor, num_classes: int | None) -> FeatureSet:
-    """Features with their labels; without `num_classes` the classes are the labels that occur, renumbered."""
+    """Build a feature set; without `num_classes`, the classes are the labels that occur, renumbered from 0."""
     if num_classes is None:
         occurring, labels = torch.unique(counted("labels", labels), return_inverse=True)
         num_classes = len(occurring)

@@ -50,14 +50,14 @@ _EXACT = 1e-13  # a spread below this fraction of the mean is treated as roundin
 class Held:
     """The regions of C checks, and the cell and kind of each."""
 
-    cell: Numbers  # (C,) its cell, 0 .. K - 1
-    kind: Numbers  # (C,) its kind of statistic, 0 .. W - 1
+    cell: Numbers  # (C,) the cell of each check, 0 .. K - 1
+    kind: Numbers  # (C,) the kind of statistic of each check, 0 .. W - 1
     low: Array  # (C,) the region's ends, on the scale of the values
     high: Array
     outside: Mask  # (C,) whether the claim is that the value lies outside the region
     floor: Array  # (C,) the floor of the standard error
     tried: Array  # (C,) the number of epochs among which the epoch was chosen, 1 for an ordinary check
-    pools: Mask  # (C,) whether the check enters the pooled estimate of its kind
+    pools: Mask  # (C,) whether the check is used in the pooled estimate of its kind
 
     def take(self, index: Numbers) -> Held:
         """Select the checks at `index`."""
@@ -97,7 +97,7 @@ class Pooled:
     value: Array
     low: Array
     high: Array
-    p: Array  # the p-value, 1 where the kind has no pooled test
+    p: Array  # the p-value; 1 if the kind has no pooled test
     tested: Mask  # (W,)
 
 
@@ -277,7 +277,7 @@ def _error(squares: Array, mean: Array, n: Numbers, floor: Array) -> Array:
 
 
 def _cell_weights(cell: Numbers) -> Array:
-    """Weights that sum to 1, equal for all cells and, within a cell, for all of its checks."""
+    """Weights that sum to 1: all cells have equal weight, and so have all checks within a cell."""
     _, number, counts = np.unique(cell, return_inverse=True, return_counts=True)
     return np.asarray(1.0 / (len(counts) * counts[number]))
 

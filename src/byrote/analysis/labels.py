@@ -207,7 +207,7 @@ def loss_names(
         name = _loss_name(short, fields, plain.setdefault(company[place], {**fields, **PAPERS.get(short, {})}))
         seen[company[place], name] += 1
         number = seen[company[place], name]
-        names[place] = f"{name} ({number})" if number > 1 else name  # the most common variant keeps the bare name
+        names[place] = f"{name} ({number})" if number > 1 else name  # the most common variant gets the bare name
     return names
 
 

@@ -39,7 +39,7 @@ class DilationFit:
     straight: LineFit  # NC1 = a + b mem
     root: LineFit  # sqrt(NC1) = a + b mem
     straight_error: float  # root mean square error for the NC1 of left-out groups, from the line through NC1
-    root_error: float  # the same, from the squared predictions of the line through sqrt(NC1)
+    root_error: float  # the same error for the squared predictions of the line through sqrt(NC1)
     better: str  # "straight", "root", or "undecided" without a left-out error
 
 
@@ -197,7 +197,7 @@ def _line(x: Array, y: Array) -> tuple[float, float]:
 
 
 def _left_out(x: Array, y: Array, groups: list[Hashable] | None) -> Array:
-    """The prediction of each run's y from the line through the other groups; NaN without groups."""
+    """Predict y of each run from the line through the other groups; NaN without groups."""
     predicted = np.full(len(x), _NAN)
     for group in dict.fromkeys(groups or ()):
         out = np.array([key == group for key in groups or ()], dtype=bool)

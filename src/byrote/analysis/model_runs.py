@@ -41,7 +41,7 @@ class Seeds:
 
 @dataclass(frozen=True)
 class Runs:
-    """The readings of runs: one entry per run in each array, all finite."""
+    """The readings of runs as arrays with one finite entry per run."""
 
     loss: NDArray[np.str_]
     eta: Array

@@ -62,7 +62,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Task:
-    """The runs, and the settings of the predictions."""
+    """The runs to predict, and the options of the prediction."""
 
     runs: Runs
     models: Models
@@ -97,7 +97,7 @@ def slope_ratios(task: Task, name: str) -> list[SlopeRatio]:
 
 @dataclass(frozen=True)
 class _Cell:
-    """The runs of one loss at one eta, and the parameters over the seeds shared with reference and partner."""
+    """The runs of one loss at one eta, and the parameters over the seeds shared with reference and partner loss."""
 
     loss: str
     eta: float

@@ -127,7 +127,7 @@ class _Future:
         return cls(held, values, member, new, shares, counts)
 
     def words(self, added: int, share: float | None, holds: bool) -> NDArray[np.intp]:
-        """(D,) the verdict of each draw after `added` seeds, as an index into `WORDS`."""
+        """The verdict of each draw after `added` more seeds, (D,), as an index into `WORDS`."""
         so_far = np.broadcast_to(self.values, (len(self.new), *self.values.shape))
         values = np.concatenate([so_far, self.new[..., :added]], axis=-1)
         member = np.concatenate([self.member, np.repeat(~self.shares[:, None], added, axis=1)], axis=1)
@@ -142,7 +142,7 @@ class _Future:
 
 
 def _new_values(values: Array, member: Mask, held: Held, draws: int, most: int, rng: np.random.Generator) -> Array:
-    """Values of new seeds, (D, C, most): a drawn true mean plus errors with the spread and correlation so far."""
+    """Draw values of new seeds, (D, C, most): a true mean plus errors with the spread and correlation so far."""
     n = member.sum(1)
     mean = np.where(member, values, 0.0).sum(1) / n
     deviations = np.where(member, values - mean[:, None], 0.0)
@@ -170,7 +170,7 @@ def _true_means(mean: Array, variance: Array, draws: int, rng: np.random.Generat
     between = max(excess / spare, 0.0) if spare > 0 and len(mean) > 1 else 0.0
     weight = 1 / (variance + between)
     center = float(weight @ mean / weight.sum())
-    own = between / (between + variance)  # B, the weight of a cell's own estimate
+    own = between / (between + variance)  # B, the weight of the cell's own estimate
     common = center + rng.standard_normal((draws, 1)) / np.sqrt(weight.sum())
     return np.asarray(
         own * mean + (1 - own) * common + np.sqrt(own * variance) * rng.standard_normal((draws, len(mean)))

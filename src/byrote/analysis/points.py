@@ -69,8 +69,9 @@ class Points:
         return sampled(self._r_squared(), self.seeds, "plain", "x or y does not vary")
 
     def log_left_out_error(self) -> Sample:
-        """log of the leave-one-eta-out error: the root mean squared error, in units of y, of predicting the runs of
-        each eta from the line through the runs of all other eta.
+        """log of the leave-one-eta-out error, a root mean squared error in units of y.
+
+        The runs of each eta are predicted from the line through the runs of all other eta.
         """
         return sampled(self._log_errors(), self.seeds, "log", _NO_ERROR)
 
@@ -140,7 +141,7 @@ class Points:
         totals = self._totals()
         slope, intercept = _fitted(totals.sum(1, keepdims=True) - totals)  # (n + 1, E): the line through the other eta
         n, u, v, uu, uv, vv = np.moveaxis(totals, -1, 0)
-        b, a = (np.where(n > 0, part, 0.0) for part in (slope, intercept))  # an eta without runs needs no line
+        b, a = (np.where(n > 0, part, 0.0) for part in (slope, intercept))  # no line is needed for an eta without runs
         squared = vv - 2 * a * v - 2 * b * uv + n * a * a + 2 * a * b * u + b * b * uu
         count = n.sum(1)
         mean = squared.sum(1) / np.maximum(count, 1.0)

@@ -48,7 +48,7 @@ class Decision:
     """The verdict on a set of checks."""
 
     word: Word
-    cells: int  # k, the cells with a check whose premise is met
+    cells: int  # k, the number of cells with at least one check whose premise is met
     named: tuple[str, ...]  # the cells in which the claim is shown to be false
     met: int  # the number of cells where all premises are met, and of other cells
     unmet: int

@@ -43,7 +43,7 @@ def flatten(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _leaves(spec: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any]:
-    """The leaves of a spec that determine its identity."""
+    """Select the leaves of a spec that determine its identity."""
     leaves = flatten(spec)
     named = contents or any(path.endswith(".sha256") for path in leaves)
     return flatten(identity(spec, contents)) if named else leaves
@@ -107,7 +107,7 @@ class Specs:
 
     @cached_property
     def replicate(self) -> Codes:
-        """One integer for each combination of the seeds, (R,): the seed itself if there is only one."""
+        """The replicate of each run as an integer, (R,): the only seed, or a number per combination of seeds."""
         seeds = [tuple(row) for row in zip(*(self.column(path) for path in SEEDS), strict=True)]
         plain = [seed for seed, *others in seeds if all(other in (None, ABSENT) for other in others)]
         first = 1 + max((int(seed) for seed in plain if seed != ABSENT), default=-1)

@@ -117,7 +117,7 @@ def match(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Matche
 
 def judged(text: str, names: Sequence[str], given: str, row: int) -> tuple[bool | None, str | None]:
     """Whether the given label is wrong (None: unsure), and the correct label if the answer names it."""
-    if text in names:  # a class may have the name "n"
+    if text in names:  # because a class may be named "n"
         return text != given, text if text != given else None
     lowered = text.lower()
     if lowered == UNSURE:

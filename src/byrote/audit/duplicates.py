@@ -9,7 +9,7 @@ Integers = NDArray[np.int64]
 _NEAR = 0.1  # two samples are nearly the same below this fraction of the median distance to the nearest sample
 _MOST = 20_000  # largest number of samples for which all pairs are compared; above it, only equal samples are reported
 _BLOCK = 1024
-_WIDE = 64  # number of features above which random projections are used to look for neighbors
+_WIDE = 64  # with more features, neighbors are searched in random projections
 
 
 def near_duplicates(x: NDArray[np.floating]) -> Integers:
@@ -53,14 +53,14 @@ def _nearest(x: NDArray[np.float32]) -> tuple[Integers, NDArray[np.float64]]:
         apart[np.arange(len(rows)), rows] = np.inf
         nearest[rows] = apart.argmin(axis=1)
     difference = np.empty(len(x))
-    for start in range(0, len(x), _BLOCK):  # exact distances, because the expanded square above is rounded
+    for start in range(0, len(x), _BLOCK):  # exact distances, because the expanded square above has rounding errors
         rows = np.arange(start, min(start + _BLOCK, len(x)))
         difference[rows] = np.linalg.norm(x[rows].astype(np.float64) - x[nearest[rows]], axis=1)
     return nearest, difference
 
 
 def _equal(x: NDArray[np.floating]) -> Integers:
-    """The next equal sample of each sample; the last of several equal samples points to the first."""
+    """For each sample, the next equal sample in order; the last of several equal samples points to the first."""
     keys = x.view([("", x.dtype)] * x.shape[1])[:, 0] if x.shape[1] > 1 else x[:, 0]
     _, group = np.unique(keys, return_inverse=True)
     order = np.argsort(group, kind="stable")

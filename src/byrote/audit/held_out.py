@@ -30,7 +30,7 @@ __all__ = ["LOSS", "TRAINING", "HeldOut", "judge", "log_odds", "stored_or_traine
 LOSS = RobustLog(alpha=0.1)
 TRAINING = Training(epochs=20, optimizer=SGD(lr=0.1, weight_decay=1e-4), schedule=Cosine())
 _EXTREME = 5.0  # log-odds
-_CHUNK = 1024  # samples per network in one forward pass
+_CHUNK = 1024  # number of samples per network in one forward pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +208,7 @@ def _learn(
 
 @torch.no_grad()
 def _read(network: StackedNetwork, x: Tensor, judged: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Logits (n, N) and features (n, M) of every sample by the network that has not seen it, in eval mode."""
+    """Logits (n, N) and features (n, M) of each sample from the network that has not seen the sample, in eval mode."""
     network.eval()
     longest = max(map(len, judged))
     index = torch.stack([rows[torch.arange(longest) % len(rows)] for rows in judged])  # shorter folds are repeated

@@ -89,7 +89,7 @@ class Errors:
         return float(_error_rate(np.array(self.differ / self.twice)))
 
     def ends(self) -> list[tuple[float, float]]:
-        """Equally likely draws (lower, upper) of epsilon from its two confidence distributions."""
+        """Equally likely pairs: epsilon from its lower and from its upper confidence distribution."""
         u = (np.arange(_LEVELS) + 0.5) / _LEVELS
         m, d = self.twice, self.differ
         low = special.betaincinv(max(d, 1), m - d + 1, u) if d else np.zeros(_LEVELS)
@@ -186,7 +186,7 @@ def _some(strata: Sequence[Counts], confidence: float) -> list[Counts]:
 
 
 def _estimate(counts: Counts, errors: Errors | None) -> float:
-    """The estimate of p_h; unsure answers count as half wrong."""
+    """The point estimate of p_h; an "unsure" answer counts as half wrong."""
     if not counts.checked:
         return float("nan")
     q = (counts.wrong + counts.unsure / 2) / counts.checked
@@ -228,7 +228,7 @@ def _masses(counts: Counts, weight: float, upper: bool, ends: tuple[float, float
 @lru_cache(maxsize=256)
 def _beta(n: int, k: int, upper: bool) -> Array:
     """P(p_h <= x) for x = 0, 2^-14, ..., 1 in a large stratum, under one of its confidence distributions."""
-    if k == (n if upper else 0):  # all mass at one value, 1 or 0
+    if k == (n if upper else 0):  # all mass is at one value, 0 or 1
         return ((_CELLS if upper else 0) <= _PLACES).astype(np.float64)
     a, b = (k + 1, n - k) if upper else (k, n - k + 1)
     return np.asarray(special.betainc(a, b, _PLACES / _CELLS), dtype=np.float64)
@@ -278,7 +278,7 @@ def _sum(parts: Sequence[Array]) -> Array:
 
 
 def _quantile(masses: Array, level: float) -> float:
-    """The least grid value x such that at least `level` of the distribution is at most x."""
+    """The smallest grid value x with P(value <= x) of at least `level`."""
     reached = np.cumsum(masses) >= level - 1e-12
     return float(np.argmax(reached)) / _CELLS if reached.any() else 1.0
 

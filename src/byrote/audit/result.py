@@ -158,7 +158,7 @@ class Audit:
         return settle(plan, read_answers(answers), self.names)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the audit as three files: samples.parquet, transition.parquet, and audit.json with their checksums."""
+        """Write samples.parquet, transition.parquet, and audit.json with the checksums of the two other files."""
         folder = Path(folder)
         t = self.transition
         place = np.indices(t.matrix.shape).reshape(2, -1)

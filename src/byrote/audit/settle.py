@@ -170,7 +170,7 @@ def _final(plan: Plan, seen: Matched, errors: Errors | None, names: Sequence[str
 
 
 def _counts(plan: Plan, seen: Matched, h: int, label: int | None) -> Counts:
-    """The counts of one stratum, or of its samples with one given label."""
+    """The counts of one stratum, or only of its samples with one given label."""
     stratum = plan.strata[h]
     places = [
         place

@@ -24,7 +24,7 @@ __all__ = ["Ended", "serve"]
 
 _HOST = "127.0.0.1"
 _SIDE = 1400  # pixels per side of a large picture
-_LENGTH = 20_000  # largest number of characters shown of a cell
+_LENGTH = 20_000  # largest number of characters shown from a cell
 _GRACE = 120.0  # seconds during which the last answer can still be undone
 _SOON = 3.0  # seconds after which a finished desk without an open page stops
 
@@ -98,7 +98,7 @@ def _listening(port: int) -> socket.socket:
 
 @dataclass
 class _Desk:
-    """One desk: the answers, the open pages, and the time of the last action."""
+    """The state of one desk: the answers, the open pages, and the time of the last action."""
 
     checks: Checks
     folder: str
@@ -117,7 +117,7 @@ class _Desk:
             self.message = "The last line of answers.csv was cut off, so its sample is shown again."
 
     def run(self, listener: socket.socket, browser: bool, on_start: Callable[[str], None]) -> None:
-        """Serve on the listening socket until the end."""
+        """Serve on the listening socket until the desk ends."""
         from fastapi import Response
         from nicegui import app, ui
 
@@ -196,7 +196,7 @@ class _Desk:
             area.set_content(html)
 
     async def _until_the_end(self) -> None:
-        """Wait for the end, announce it on the open pages, and shut the server down."""
+        """Wait until the desk ends, announce the end on the open pages, and shut down the server."""
         from nicegui import app
 
         while not self.reason:

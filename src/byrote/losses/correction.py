@@ -177,7 +177,8 @@ class SoftBootstrap(Loss):
 class HardBootstrap(Loss):
     """L = -beta log p_y - (1 - beta) log max_k p_k.
 
-    Like `SoftBootstrap`, but with the predicted class instead of the predicted probabilities. Reed et al. 2014.
+    Like `SoftBootstrap`, but the target uses the predicted class instead of the predicted probabilities. Reed et al.
+    2014.
 
     Args:
         beta: weight of the label, 0 to 1; .8 in the paper.

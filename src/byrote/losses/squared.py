@@ -87,7 +87,7 @@ class NormalizedMSE(Loss):
         return self.scale * (squares - 2 * p + 1) / (N * squares + (N - 2))
 
     def _bounds(self, num_classes: int) -> tuple[float, float]:
-        # Largest where p_y = 0 and the other probabilities are equal: ||p||^2 = 1/(N-1).
+        # The maximum is where p_y = 0 and the other probabilities are equal: ||p||^2 = 1/(N-1).
         N = num_classes
         return 0.0, self.scale * N / (N + (N - 1) * (N - 2))
 

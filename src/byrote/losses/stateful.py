@@ -70,7 +70,7 @@ class RememberingModule(LossModule):
         self.register_buffer("state", torch.zeros(shape))
 
     def per_sample(self, logits: Tensor, labels: Tensor, index: Tensor | None = None) -> Tensor:
-        """The loss of each sample, unchecked: logits (..., N), labels (...), index (...) -> (...)."""
+        """The loss of each sample, without checks: logits (..., N), labels (...), index (...) -> (...)."""
         if index is None:
             raise ValueError(f"{self.loss.label} needs index=, the number of each sample in 0..n-1")
         z = widen(logits)

@@ -90,7 +90,7 @@ def _grown(column: Tensor, used: int, rows: int) -> Tensor:
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Put the model in eval mode inside the block; afterwards restore every module's mode and every random state."""
+    """Put the model in eval mode inside a `with` block; at the end restore all module modes and random states."""
     modes = [(module, module.training) for module in model.modules()]
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng():

@@ -16,7 +16,7 @@ _EPSILON = torch.finfo(torch.float64).eps
 class Axes:
     """Singular values (without zeros) and right singular vectors of the centered class means divided by sqrt(N).
 
-    Sigma_B = sum_j values_j^2 d_j d_j^T, with d_j the rows of `directions`.
+    Sigma_B = sum_j values_j^2 d_j d_j^T, where the d_j are the rows of `directions`.
     """
 
     values: Tensor  # (r,) float64, the largest first; r <= min(N-1, M), 0 if all class means coincide

@@ -237,7 +237,7 @@ def _moved(value: Any, device: torch.device) -> Any:
 
 
 def _rows_of_numbers(outputs: Any) -> bool:
-    """Whether the outputs are an array, or a list of lists of numbers."""
+    """Whether the outputs are an array of numbers, or a list of lists of numbers."""
     if isinstance(outputs, list | tuple):
         return bool(outputs) and all(
             isinstance(row, list | tuple) and all(isinstance(cell, int | float) for cell in row) for row in outputs

@@ -83,7 +83,7 @@ class FeatureSet:
 
     @cached_property
     def origin(self) -> Tensor:
-        """A point near the data, (M,) float64: the mean of about a thousand samples."""
+        """A point near the data, (M,) float64: the mean of about a thousand of the samples."""
         return self.features[:: max(1, len(self.features) // 1024)].to(torch.float64).mean(0)
 
     @cached_property
@@ -151,7 +151,7 @@ class FeatureSet:
         return self.variances(self.axes.directions)
 
     def variances(self, directions: Tensor, averaged: bool = True) -> Tensor:
-        """Within-class variance along each of r directions (r, M), averaged over classes or pooled over samples."""
+        """Within-class variance along each row of `directions` (r, M), averaged over classes or pooled over samples."""
         projected = self.offsets @ directions.T  # (N, r)
         if averaged:
             weight = 1 / (self.num_classes * self.counts.to(torch.float64))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 __all__ = ["Head"]
 
-_TOLERANCE = 1e-3  # relative tolerance: logits may have passed through half precision
+_TOLERANCE = 1e-3  # relative tolerance, because logits may have been in half precision
 
 
 class _Call(NamedTuple):
@@ -154,7 +154,7 @@ class Head:
 
 
 def _copied(values: Tensor) -> Tensor:
-    """A copy of the values on the CPU, without a graph; half precision becomes float32."""
+    """Copy the values to the CPU, detached from the graph; half precision becomes float32."""
     return values.detach().to("cpu", torch.promote_types(values.dtype, torch.float32), copy=True)
 
 

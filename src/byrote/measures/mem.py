@@ -59,7 +59,7 @@ def j2(predictions: Tensor, true: Tensor) -> float:
 class Fates:
     """What a network predicts on clean and on corrupted samples; the shares of an empty group are NaN."""
 
-    realised_rate: float  # rho, share of samples whose observed label is not the true one
+    realised_rate: float  # rho, share of samples whose observed label is not the true label
     clean_accuracy: float  # a = P(predicted as observed | clean)
     corrupted_as_observed: float  # m = P(predicted as observed | corrupted): memorized
     corrupted_as_true: float  # t = P(predicted as true | corrupted): resisted

@@ -233,7 +233,7 @@ def nc1_test(snapshot: Snapshot) -> float:
 
 @reading
 def nc1_test_top_share(snapshot: Snapshot) -> float:
-    """The largest share of NC1 on test data that comes from one axis of Sigma_B."""
+    """The largest share of NC1 on test data due to one axis of Sigma_B."""
     return float("nan") if snapshot.collapsed else nc1_top_share(snapshot.test)
 
 
@@ -251,7 +251,7 @@ def geometry(snapshot: Snapshot) -> dict[str, float]:
 
 @reading
 def train_geometry(snapshot: Snapshot) -> dict[str, float]:
-    """Norms and angles of the TRAINING class means by observed label, centered and not, and class means at zero."""
+    """Norms and angles of the TRAINING class means by observed label, centered and not, and how many are near zero."""
     moments = snapshot.by_observed
     shape, zero = nc2(moments), zero_means(moments)
     return {

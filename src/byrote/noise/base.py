@@ -163,7 +163,7 @@ class TransitionNoise(Noise, abstract=True):
     """Base class of models with a matrix T[n, k] = P(observed k | true n): a subclass defines `transition`."""
 
     def effective_rate(self, num_classes: int) -> float:
-        """1 - tr(T) / N: the expected share of corrupted samples when the N classes are equally large."""
+        """1 - tr(T) / N: the expected share of corrupted samples if the N classes have equal size."""
         return float(_off_diagonal(self.transition(num_classes)).sum(1).mean())
 
     def _observe(self, samples: Samples) -> torch.Tensor:

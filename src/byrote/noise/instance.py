@@ -184,7 +184,7 @@ def _to_nearest(
 
 
 def _rows(model: Noise, samples: Samples) -> torch.Tensor:
-    """Features on the CPU, one flat row per sample, (n, S)."""
+    """Move features to the CPU and flatten them to one row per sample, (n, S)."""
     features = samples.features
     if features is None:
         raise ValueError(f"{type(model).__name__} depends on the samples: corrupt(...) needs features=")
@@ -240,7 +240,7 @@ def _with_mean(log_odds: torch.Tensor, rate: float) -> torch.Tensor:
 def _resemblance(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
     """How much more each sample resembles its nearest other class than its own class, (n,), and that class, (n,)."""
     sizes = _counts(LookAlike, labels, num_classes).tolist()
-    order = labels.argsort(stable=True)  # so that each class is one slice
+    order = labels.argsort(stable=True)  # sorted, so that each class is one slice
     points = x[order].double()
     points -= points.mean(0)
     half = points.square().sum(1) / 2

@@ -137,8 +137,10 @@ class _Two:
         return np.asarray(2 * q * q)
 
     def descent(self, w: Array) -> Array:
-        """-psi'(w). With p the probability of the observed class and q = 1 - p, it is 4 p q^2 for the squared error and
-        p q (1/(alpha + p) + 1/(alpha + q)) for robust log, where (alpha + p)(alpha + q) = alpha^2 + alpha + p q.
+        """-psi'(w), computed from the probability p of the observed class and q = 1 - p.
+
+        It is 4 p q^2 for the squared error and p q (1/(alpha + p) + 1/(alpha + q)) for robust log, where
+        (alpha + p)(alpha + q) = alpha^2 + alpha + p q.
         """
         e = np.exp(-np.abs(w))
         both = e / ((1 + e) * (1 + e))  # p q
@@ -147,7 +149,7 @@ class _Two:
         return np.asarray(4 * both * np.where(w < 0, 1.0, e) / (1 + e))
 
     def clean(self, r: Array) -> Array:
-        """F(r) of one class: the expected loss and penalty of a clean sample."""
+        """F(r) for one class: the expected loss plus penalty of a clean sample."""
         Z, weights = self.nodes
         return np.asarray(self.psi(self.k * (self.a + r[..., None] * Z)) @ weights + self.penalty * (self.a**2 + r * r))
 

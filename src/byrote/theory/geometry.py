@@ -113,7 +113,7 @@ def _geometry(
 
 
 def _symmetric_loss(loss: LogitLoss, N: int, gap: float) -> float:
-    """The loss at logits (d, 0, ..., 0) with the first class observed."""
+    """The loss at logits (d, 0, ..., 0) if the first class is observed."""
     logits, counts = np.array([[gap, 0.0]]), np.array([1.0, N - 1.0])
     return float(loss(logits, np.array([0]), counts)[0][0])
 

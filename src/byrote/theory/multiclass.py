@@ -163,7 +163,7 @@ class _Reduced:
     penalty: float
     eta: float
     slope: float
-    nodes: tuple[Array, Array]  # (Q, 2) own and other class, (Q,) weights
+    nodes: tuple[Array, Array]  # points (Q, 2) along own and other class mean, and weights (Q,)
 
     @property
     def kappa(self) -> float:

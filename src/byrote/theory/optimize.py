@@ -48,7 +48,7 @@ def descend(objective: Objective, start: Array, lower: Array, tolerance: float) 
             break
         free = ~((point <= lower) & (gradient > 0))
         levels, vectors = np.linalg.eigh(hessian(objective, point, free))
-        keep = np.abs(levels) > 1e-8 * max(1e-12, np.abs(levels).max())  # no step along flat directions
+        keep = np.abs(levels) > 1e-8 * max(1e-12, np.abs(levels).max())  # no step is taken along flat directions
         step = vectors[:, keep] @ ((vectors[:, keep].T @ gradient[free]) / np.abs(levels[keep]))
         trial = point.copy()
         trial[free] -= step

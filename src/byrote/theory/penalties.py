@@ -48,7 +48,7 @@ def _turn(alpha: float, N: int) -> tuple[float, float, float]:
 
 
 def least_gamma(alpha: float, num_classes: int = 2) -> float:
-    """The smallest ratio D_CE / D_LS that the layer-peeled model has at any lambdas; it is above 1.
+    """The smallest ratio D_CE / D_LS of the layer-peeled model over all lambdas; it is above 1.
 
     >>> round(least_gamma(.1), 3)
     1.119

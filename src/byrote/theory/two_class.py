@@ -166,7 +166,7 @@ def root(problem: TwoClass) -> tuple[Array, NDArray[np.bool_], int]:
         bottom, top = low[index], high[index]
         with np.errstate(over="ignore", invalid="ignore"):  # after a NaN step, the bracket is halved
             move = balance / slope * (1 + here) ** 2 / (2 * part.a * here)  # the Newton step in log omega
-        settled = np.abs(move) <= 1e-11  # further steps would be smaller than rounding
+        settled = np.abs(move) <= 1e-11  # further steps would be smaller than rounding errors
         trial = here * np.exp(np.clip(move, -5, 5))
         inside = (trial > bottom) & (trial < top)
         halfway = np.sqrt(np.maximum(bottom, here / 1e6)) * np.sqrt(np.minimum(top, here * 1e6))

@@ -85,9 +85,9 @@ def test_images_are_samples_too():
     [
         (lambda: features_of(np.zeros(3), None), r"expected X \(n, d\)"),
         (lambda: features_of(np.array([[1.0], [np.nan]]), None), "infinity in row 1"),
-        (lambda: features_of(np.zeros((3, 2)), "y"), "need a frame"),
+        (lambda: features_of(np.zeros((3, 2)), "y"), "expected a frame with the label column"),
         (lambda: features_of(pd.DataFrame({"a": [1]}), "b"), "no column 'b'"),
-        (lambda: features_of(pd.DataFrame({"a": ["x"]}), None), "columns of numbers"),
+        (lambda: features_of(pd.DataFrame({"a": ["x"]}), None), "expected numeric columns in X"),
         (lambda: group_numbers([1, 2], 3), "groups must name"),
         (lambda: LabelAudit(epochs=1).fit(np.zeros((8, 2)), [0] * 8), "at least two classes"),
         (lambda: LabelAudit(epochs=1).plan(checks=5), "not fitted"),

@@ -168,7 +168,7 @@ def test_nan_travels() -> None:
         (lambda: ClassMoments.stream([], 2), "got none"),
         (
             lambda: ClassMoments.stream([(torch.ones(1, w), torch.tensor([0])) for w in (2, 3)], 2),
-            "keep their width 2, got 3",
+            "must have width 2 in every chunk, got 3",
         ),
         (
             lambda: (

@@ -37,7 +37,7 @@ def export(audit: Audit, target: Path, form: str, corrected: Mapping[int, str] |
         ValueError: an unknown form, a folder that is not empty, or an audit that was not made from images.
     """
     if form not in _WRITERS:
-        raise ValueError(f"export needs one of {', '.join(FORMATS)}, got {form!r}")
+        raise ValueError(f"expected one of {', '.join(FORMATS)} as the form of an export, got {form!r}")
     _WRITERS[form](audit, on_this_machine(target, "an export"), corrected or {})
     return target
 

@@ -83,7 +83,7 @@ def features_of(x: Any, label: str | None) -> tuple[NDArray[np.floating], NDArra
     """
     if not is_frame(x):
         if label is not None:
-            raise ValueError(f"labels given by the name of a column, {label!r}, need a frame, got a {type(x).__name__}")
+            raise ValueError(f"expected a frame with the label column {label!r}, got a {type(x).__name__}")
         return _checked(np.asarray(x), "X"), None, None
     frame = read_frame(x)
     if label is not None and label not in frame.columns:
@@ -94,7 +94,7 @@ def features_of(x: Any, label: str | None) -> tuple[NDArray[np.floating], NDArra
         if name != label and column.dtype.kind in "biuf"
     ]
     if not parts:
-        raise ValueError(f"X needs columns of numbers, got {', '.join(map(str, frame.columns)) or 'none'}")
+        raise ValueError(f"expected numeric columns in X, got {', '.join(map(str, frame.columns)) or 'none'}")
     y = None if label is None else frame.columns[label]
     return _checked(np.concatenate(parts, axis=1), "X"), y, frame.native
 

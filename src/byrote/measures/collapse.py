@@ -144,7 +144,7 @@ def feature_rank(moments: ClassMoments, tolerance: float = 1e-3) -> int:
     centered = moments.centered(by_sample=not averaged)
     covariance = moments.within(averaged) + (centered * (share / share.sum())[:, None]).T @ centered
     if not bool(covariance.isfinite().all()):
-        raise ValueError("features must be finite to have a rank, got NaN or infinity")
+        raise ValueError("expected finite features to compute a rank, got NaN or infinity")
     variances, directions = torch.linalg.eigh(covariance)
     floor = directions.square().T @ (moments.epsilon * moments.scale).square()
     return int((variances > torch.maximum(floor, tolerance**2 * variances[-1])).sum())

@@ -41,7 +41,7 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     """
     logits = matrix("logits", logits)
     if logits.shape[1] < 2:
-        raise ValueError(f"logits need 2 or more columns, one per class, got {logits.shape[1]}")
+        raise ValueError(f"expected logits with at least 2 columns, one per class, got {logits.shape[1]}")
     labels = class_labels("labels", labels, logits.shape[1], len(logits)).to(logits.device)
     parts = [_margins(rows, own[:, None]) for rows, own in zip(logits.split(_ROWS), labels.split(_ROWS), strict=True)]
     return torch.cat(parts)

@@ -161,8 +161,8 @@ class ClassMoments:
         if self.final is None:
             if averaged and not equal:
                 raise ValueError(
-                    "the class-averaged scatter of unequal class counts needs the final counts while it is summed: "
-                    "build the moments with counts=, or choose another convention"
+                    "class-averaged scatter with unequal class counts must be summed with the final counts: "
+                    "build the moments with counts=, or choose a different convention"
                 )
             return total
         if not torch.equal(self.counts, self.final):
@@ -237,7 +237,8 @@ class MomentStream:
         if not self._started:
             self._allocate(features)
         elif features.shape[1] != self._sums.shape[1]:
-            raise ValueError(f"features must keep their width {self._sums.shape[1]}, got {features.shape[1]}")
+            width = self._sums.shape[1]
+            raise ValueError(f"features must have width {width} in every chunk, got {features.shape[1]}")
         dtype = features.dtype if features.is_floating_point() else torch.float64
         self._epsilon = max(self._epsilon, torch.finfo(dtype).eps)
         added = torch.bincount(labels, minlength=self._num_classes)
@@ -301,4 +302,4 @@ def _check_mergeable(one: ClassMoments, other: ClassMoments) -> None:
         )
     equal = torch.equal(one.final, other.final) if one.final is not None and other.final is not None else False
     if not equal and not (one.final is None and other.final is None):
-        raise ValueError("moments to add must have the same final counts: give every part the same counts=")
+        raise ValueError("moments can be added only with equal final counts: build all parts with the same counts=")

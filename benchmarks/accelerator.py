@@ -1,23 +1,23 @@
-"""The engine on a GPU: compared with a plain PyTorch loop and with the device's roofline; the hours of Figure 1.
+"""The engine on a GPU, compared with a plain PyTorch loop and with the device's roofline, and the hours for Figure 1.
 
     python benchmarks/accelerator.py [--json] [--device cuda] [--precision bf16|fp32] [--runs 16] [--width 2048]
                                      [--epochs N] [--pairs N] [--out FILE]
 
-Network and images are those of MD's Figure 1: nine blocks, M = 2, 3 x 32 x 32 pixels, batch 128; 4,000 images of the
-embedded Fashion-MNIST. Plain: `anchors/plain_loop.py` on the device, one run at a time, float32 without TF32 (torch's
-default), with batches moved to the device one by one. Ours: `train_epoch` of a prepared cohort, as an executor's worker
-calls it. The cohort has 200 epochs, so the step is compiled if a real run would compile it. The two alternate in this
-process, and the median ratio is printed. The device is synchronized before each reading of the clock. With `--json` the
-last line is JSON.
+Network and image size are those of MD's Figure 1: nine blocks, M = 2, 3 x 32 x 32 pixels, batch 128. The data are 4,000
+images of the embedded Fashion-MNIST. "Plain" is `anchors/plain_loop.py` on the device: one run at a time, float32
+without TF32 (torch's default), with batches moved to the device one by one. "Ours" is `train_epoch` of a prepared
+cohort, as called by an executor's worker. The cohort has 200 epochs, so the step is compiled if a real run would
+compile it. The two alternate in this process, and the median ratio is printed. The device is synchronized before each
+reading of the clock. With `--json` the last line is JSON.
 
-The roofline of a step: 6 x 128 FLOP per weight (4 x 128 in the first layer, whose input needs no gradient) against the
-bytes of BYTES; activations are left out. The corners of the roofline are measured in turns with the step: batched
-products (runs, 128, width) x (runs, width, width), and a read-read-write of memory larger than any cache. The best
-round of each counts.
+The roofline of a step assumes 6 x 128 FLOP per weight (4 x 128 in the first layer, whose input needs no gradient) and
+BYTES bytes of memory traffic per weight; activations are left out. The two limits of the roofline are measured in turns
+with the step: batched products (runs, 128, width) x (runs, width, width), and two reads and a write of memory larger
+than any cache. The best round of each is used.
 
-Figure 1 is what the study `memorization-dilation` plans at its scale `paper`, with four losses. Its hours are the
-measured seconds, scaled by the multiply-adds of its runs over those of a run here (the network is the same, so only the
-number of samples differs), plus its evaluations and the extra time of the first epoch of every cohort.
+Figure 1 here means the runs of the study `memorization-dilation` at scale `paper`, with four losses. Their hours are
+the measured seconds, scaled by the ratio of multiply-adds (the network is the same, so only the number of samples
+differs), plus the evaluations and the extra time of the first epoch of every cohort.
 """
 
 import argparse
@@ -46,15 +46,15 @@ from byrote.training.record import Record
 from byrote.training.steps import optimizer_of
 
 BATCH, EPOCHS = 128, 200
-# per weight and step: its operand is read forward and backward, the gradient written and read, momentum and weight read
-# and written, and in bfloat16 the narrowed copy written
+# bytes per weight and step: the operand is read forward and backward, the gradient is written and read, momentum and
+# weight are read and written, and in bfloat16 the narrowed copy is written
 BYTES = {"bf16": 2 + 2 + 2 + 2 + 8 + 8 + 2, "fp32": 4 + 4 + 4 + 4 + 8 + 8}
 FIGURE = ("figure-1", "figure-1-other-losses")
 SAMPLES = {"mnist": 12_665, "fashion_mnist": 12_000, "cifar10": 10_000, "svhn": 18_809}  # images of classes 0 and 1
 
 
 def case_of(width: int, runs: int, per_class: int) -> Case:
-    """The runs that are trained."""
+    """The runs to train."""
     images = data.FashionMNISTSubset(classes=(0, 1, 2, 3), per_class=per_class, test_per_class=200, preprocessing="md")
     return Case(str(width), networks.MLP(depth=9, width=width, feature_width=2), images, runs, 1, 1)
 
@@ -84,7 +84,7 @@ def in_turns(cohort: Cohort, optimizer: EnsembleOptimizer, epochs: int, pairs: i
 
 
 def corners(cohort: Cohort, optimizer: EnsembleOptimizer, width: int, rounds: int) -> tuple[float, float, float]:
-    """The best round of each: seconds of an epoch, FLOP per second of batched products, bytes per second of memory."""
+    """The best of several rounds: seconds of an epoch, FLOP/s of batched products, and bytes/s of memory."""
     device, bf16 = cohort.device, cohort.experiments[0].training.precision == "bf16"
     dtype = torch.bfloat16 if bf16 else torch.float32
     a = torch.randn(cohort.size, BATCH, width, device=device, dtype=dtype)
@@ -108,7 +108,7 @@ def corners(cohort: Cohort, optimizer: EnsembleOptimizer, width: int, rounds: in
 
 
 def roofline(case: Case, precision: str, epoch: float, peak: float, memory: float) -> dict[str, float]:
-    """The rate that a step can reach under the roofline model above, and the rate that it does reach."""
+    """The FLOP rate that the roofline allows for a step, and the rate that the step reaches."""
     images = case.data.load("train").images
     module = case.network.build(tuple(images.shape[1:]), case.data.num_classes, torch.Generator())
     weights = sum(p.numel() for p in module.parameters() if p.dim() == 2)
@@ -146,7 +146,7 @@ def figure_1(case: Case, ours: float, extra: float, first_epoch: float) -> dict[
     """How many runs Figure 1 has, and how many hours this device needs for them.
 
     Args:
-        ours: seconds of a run-epoch here.
+        ours: the measured seconds per run-epoch.
         extra: the cost of an evaluation, as a share of an epoch.
         first_epoch: how many seconds longer the first epoch of a cohort takes than other epochs.
     """
@@ -164,7 +164,7 @@ def figure_1(case: Case, ours: float, extra: float, first_epoch: float) -> dict[
 
 
 def check(cohort: Cohort) -> None:
-    """Check that the timed runs were trained: the first run's J1 must equal that of its exported network."""
+    """Check that the timed runs were trained: the J1 of the first run must equal the J1 of its exported network."""
     images, observed = cohort.train.images, cohort.observed[0].cpu()
     _, logits = answers(cohort, images)
     twin = cohort.network.run_module(0).eval()
@@ -176,7 +176,7 @@ def check(cohort: Cohort) -> None:
 
 
 def measured(case: Case, options: argparse.Namespace, device: torch.device) -> dict[str, float]:
-    """All figures of the benchmark."""
+    """All numbers of the benchmark."""
     members = experiments(case, options.precision, EPOCHS)
     cohort = prepare(members, device)
     optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
@@ -198,7 +198,7 @@ def measured(case: Case, options: argparse.Namespace, device: torch.device) -> d
 
 
 def usable(name: str) -> torch.device:
-    """The device; if it cannot be used, the script ends with a message and exit code 2."""
+    """Return the device, or end the script with a message and exit code 2 if the device cannot be used."""
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -216,10 +216,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=16, help="number of runs in the cohort")
     parser.add_argument("--width", type=int, default=2048)
     parser.add_argument("--per-class", type=int, default=1000, help="number of images of each of the four classes")
-    parser.add_argument("--epochs", type=int, default=5, help="epochs of the cohort per turn; the plain loop has one")
+    parser.add_argument(
+        "--epochs", type=int, default=5, help="epochs of the cohort per turn (the plain loop trains one epoch)"
+    )
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=10, help="number of rounds of step, products and memory")
-    parser.add_argument("--out", type=Path, default=None, help="also write figures and machine details to this file")
+    parser.add_argument(
+        "--out", type=Path, default=None, help="also write the numbers and machine details to this file"
+    )
     options = parser.parse_args()
     device = usable(options.device)
     case = case_of(options.width, options.runs, options.per_class)

@@ -2,10 +2,10 @@
 
     python benchmarks/analysis.py --json
 
-The last line is one JSON object. claims_s: seconds of processor time of the whole process `byrote claims DIR --json` on
-the 1,360 compacted runs of results/small/memorization-dilation. claims_10000_s and claims_10000_mb: the same time, and
-the peak memory in megabytes, on 10,000 compacted runs, which are copies of that table with new seeds and stored
-features. report_s: seconds of processor time of `byrote report` on the 1,360 runs.
+The last line is one JSON object. claims_s is the processor time, in seconds, of a whole process
+`byrote claims DIR --json` on the 1,360 compacted runs of results/small/memorization-dilation. claims_10000_s and
+claims_10000_mb are the same time and the peak memory in megabytes for 10,000 compacted runs, which are copies of the
+1,360 runs with new seeds and stored features. report_s is the processor time of `byrote report` on the 1,360 runs.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ __all__ = ["enlarged", "main", "measured"]
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "results" / "small" / "memorization-dilation"
-SHOWN = 200  # samples with stored features of each run with M = 2 in the enlarged table
-SEEDS = 1000  # the distance between the seeds of two copies of a run
+SHOWN = 200  # in the enlarged table, each run with M = 2 has the features of this many samples
+SEEDS = 1000  # the difference between the seeds of two copies of a run
 
 
 class Cost(NamedTuple):
-    """Processor time in seconds and peak memory in megabytes of a process."""
+    """The processor time of a process in seconds, and its peak memory in megabytes."""
 
     seconds: float
     megabytes: float
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def measured(*arguments: str) -> Cost:
-    """The cost of a new process `byrote ARGUMENTS`, including its imports and the child processes that it waits for."""
+    """Run `byrote ARGUMENTS` in a new process; the cost includes imports and child processes that it waits for."""
     environment = dict(os.environ, OMP_NUM_THREADS="1")
     command = [sys.executable, "-m", "byrote", *arguments]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
@@ -81,12 +81,12 @@ def measured(*arguments: str) -> Cost:
 
 
 def enlarged(folder: Path, out: Path, count: int) -> Path:
-    """Make a folder of `count` compacted runs: copies of the runs of another folder with new seeds.
+    """Create a folder of `count` compacted runs, which are copies of the runs in another folder with new seeds.
 
     Args:
-        folder: compacted results.
-        out: the folder to make.
-        count: how many runs it gets.
+        folder: a folder of compacted results.
+        out: the folder to create.
+        count: the number of runs in the new folder.
     """
     results = read_results(folder)
     runs = results.runs.rows()
@@ -108,14 +108,14 @@ def enlarged(folder: Path, out: Path, count: int) -> Path:
 
 
 def _repeated(run: dict[str, Any], copy: int) -> dict[str, Any]:
-    """A run with another seed, and therefore with another key."""
+    """A copy of a run with a different seed, and therefore a different key."""
     spec = json.loads(run["spec"])
     spec["seed"] += SEEDS * copy
     return run | {"spec": json.dumps(spec, sort_keys=True), "key": run_key(spec, json.loads(run["contents"]))}
 
 
 def _features(runs: list[dict[str, Any]]) -> Table:
-    """Features of every run with M = 2, as a store keeps them; their values do not matter."""
+    """Artificial features for every run with M = 2, in the format of a store."""
     keys = [run["key"] for run in runs if run["feature_width"] == 2]
     generator = np.random.default_rng(0)
     size = len(keys) * SHOWN

@@ -1,25 +1,26 @@
-"""Audits of labels compared with cleanlab: how often intervals contain the truth, how wrong labels rank, and the cost.
+"""Audits of labels, compared with cleanlab: coverage of the intervals, ranking of wrong labels, and cost.
 
     python benchmarks/audit.py [--json] [--quick] [--table FILE.csv]
     python benchmarks/audit.py --law look-alike --source fashion mnist --seeds 3 9 --table FILE.csv
 
-41 settings: Fashion-MNIST and MNIST pixels and CIFAR-10 features (random patches and k-means, computed here; Coates,
-Lee and Ng 2011), each without noise and with symmetric, pair, part-dependent and look-alike noise of rate .05, .2 and
-.4; and CIFAR-10N's human labels, aggre and worst. Each setting has three seeds. Both sides train the same network with
-the same engine, optimizer, schedule and epochs. byrote trains on two halves under RLL; cleanlab gets the predictions of
-five folds under cross-entropy, read once at the end of training. `clean_auroc_rll` in the table is cleanlab on five
-folds under RLL, for the first seed only.
+There are 41 settings. Fashion-MNIST pixels, MNIST pixels and CIFAR-10 features (random patches and k-means, computed
+here; Coates, Lee and Ng 2011) are used without noise and with symmetric, pair, part-dependent and look-alike noise of
+rate .05, .2 and .4. The other two settings are the human labels `aggre` and `worst` of CIFAR-10N. Each setting has
+three seeds. Both sides train the same network with the same engine, optimizer, schedule and epochs. byrote trains on
+two halves under RLL; cleanlab gets the predictions of five folds under cross-entropy, read once at the end of training.
+`clean_auroc_rll` in the table is cleanlab on five folds under RLL, for the first seed only.
 
-1. checks: 200 samples to check are drawn from each audit (of the first seed), 200 times: coverage, half-width
-   compared with simple random sampling, and root mean squared error. With a reviewer who errs at 2% or 5%, 20 of the
-   200 checks are repeated checks, and there are fewer draws.
-2. labels: stated intervals from labels alone.
-3. ranking: AUROC and F1 compared with cleanlab's self-confidence, filter and plain disagreement; row error of T.
-4. cost: processor time of the ranking, and of everything, over cleanlab's.
+1. checks: coverage of the interval, half-width compared with simple random sampling, and root mean squared error. For
+   each audit of the first seed, 200 samples to check are drawn 200 times. With a reviewer who errs in 2% or 5% of the
+   cases, 20 of the 200 checks are repetitions, and there are fewer draws.
+2. labels: the intervals that are stated from labels alone.
+3. ranking: AUROC and F1 compared with cleanlab's self-confidence, filter and plain disagreement; the row error of the
+   transition matrix.
+4. cost: processor time of the ranking, and of the whole audit, divided by that of cleanlab.
 
 The score (of 16 readings tried), the rule for suspects (of 9) and the strata (of 5) were chosen on scikit-learn's
 digits and on embedded Fashion-MNIST images (the first 300 of ten classes, 600 of six), with the same four laws and
-other noise seeds. Those images are part of `fashion` here (all of it with `--quick`), so the figures of `fashion` are
+other noise seeds. Those images are part of `fashion` here (all of it with `--quick`), so the results for `fashion` are
 not independent of these choices. Nothing was chosen on MNIST, CIFAR-10 or CIFAR-10N. The last line is one JSON object.
 """
 
@@ -98,7 +99,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def one(setting: Setting, size: Size) -> dict[str, Any]:
-    """A row: byrote's audit, cleanlab's, and simulated checks."""
+    """The row of one setting: the audits by byrote and by cleanlab, and simulated checks."""
     names = tuple(map(str, range(10)))
     begun = time.process_time()
     audit = audit_samples(setting.x, setting.given, names, seed=setting.seed)
@@ -142,7 +143,7 @@ def of_labels(audit: Audit, setting: Setting) -> dict[str, Any]:
 
 
 def auroc(wrong: Array, score: Array) -> float:
-    """P(score of a wrong label > score of a right one), where ties count half; computed from ranks."""
+    """The probability that a wrong label scores higher than a right one, computed from ranks; ties count half."""
     if wrong.all() or not wrong.any():
         return float("nan")
     from scipy.stats import rankdata
@@ -152,7 +153,7 @@ def auroc(wrong: Array, score: Array) -> float:
 
 
 def of_selection(wrong: Array, chosen: Array, name: str = "") -> dict[str, float]:
-    """F1, precision (NaN if none is chosen) and recall (NaN if none is wrong) of the chosen samples."""
+    """F1, precision and recall of the chosen samples; precision is NaN if none is chosen, recall if none is wrong."""
     both, sizes = float((wrong & chosen).sum()), (float(chosen.sum()), float(wrong.sum()))
     precision, recall = (both / size if size else float("nan") for size in sizes)
     figures = {"f1": 2 * both / max(sum(sizes), 1), "precision": precision, "recall": recall}
@@ -160,7 +161,7 @@ def of_selection(wrong: Array, chosen: Array, name: str = "") -> dict[str, float
 
 
 def row_error(estimate: Array, setting: Setting) -> float:
-    """The mean over true classes k of sum_a |T_ka - share of the label a in class k|."""
+    """The row error: the mean over true classes k of sum_a |T_ka - share of label a in class k|."""
     T = np.zeros((10, 10))
     np.add.at(T, (setting.true, setting.given), 1)
     return float(np.abs(estimate - T / T.sum(1, keepdims=True)).sum(1).mean())
@@ -178,7 +179,7 @@ def of_ranking(audit: Audit, setting: Setting) -> dict[str, Any]:
 
 
 def of_cleanlab(setting: Setting, loss: losses.Loss, name: str) -> dict[str, Any]:
-    """Five folds of the same network, engine and recipe, then cleanlab's own defaults."""
+    """Train five folds with the same network, engine and recipe, and apply cleanlab with its defaults."""
     from cleanlab.count import compute_confident_joint, estimate_latent
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
@@ -205,7 +206,7 @@ def of_cleanlab(setting: Setting, loss: losses.Loss, name: str) -> dict[str, Any
 
 
 def of_checks(audit: Audit, setting: Setting, size: Size) -> dict[str, Any]:
-    """Simulated reviewers: samples drawn within each stratum of the plan, the reviewer's errors, and the interval."""
+    """Simulate reviewers: draw samples within each stratum of the plan, add errors, and compute the interval."""
     strata = split(audit.samples["suspect"], audit.samples["doubtful"])
     N, K = [len(rows) for rows in strata], [int(setting.wrong[rows].sum()) for rows in strata]
     figures: dict[str, Any] = {}
@@ -240,7 +241,7 @@ def checked(N: list[int], K: list[int], reviewer: float, twice: int, rng: Any) -
 
 
 def numbers(row: dict[str, str]) -> dict[str, Any]:
-    """Parse a row of the table back to numbers; an empty cell, which was not computed, has no entry.
+    """Parse a row of the table into numbers; empty cells, which were not computed, are left out.
 
     >>> numbers({"law": "pair", "rate": "0.2", "covered": "False", "checks_half_0": ""})
     {'law': 'pair', 'rate': 0.2, 'covered': False}
@@ -256,7 +257,7 @@ def _number(text: str) -> Any:
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The figures that the bars use."""
+    """The numbers to which the bars apply."""
     noisy = [row for row in rows if row["wrong"] > 0]
     conditional = [row for row in noisy if row["law"] in CONTRAST]
     return {

@@ -1,4 +1,4 @@
-"""The settings of benchmarks/audit.py: samples with known true labels, and given labels, some of which are wrong."""
+"""The settings of benchmarks/audit.py: samples with known true labels, and with given labels that may be wrong."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Size:
-    """The size of the benchmark: how much is computed."""
+    """The size of the benchmark: samples per setting, seeds, sources of samples, and draws of checks."""
 
     samples: int
     seeds: int
@@ -63,7 +63,7 @@ class Setting:
 
 
 def settings(size: Size, laws: Sequence[str] | None = None) -> Iterator[Setting]:
-    """All settings, or those of some laws; the seeds of a setting follow one another."""
+    """All settings, or only those of some laws; the seeds of a setting are consecutive."""
     for source in size.sources:
         if source == "cifar10n":
             yield from (setting for setting in human(size) if laws is None or setting.law in laws)
@@ -103,7 +103,7 @@ def human(size: Size) -> Iterator[Setting]:
 
 
 def features(images: Images, centers: int = 256, patch: int = 6) -> Array:
-    """Random patches and k-means (Coates, Lee and Ng 2011): whitened patches, triangle code, four pooled quarters."""
+    """Features by k-means on random patches (Coates, Lee and Ng 2011): whitening, triangle code, pooled quadrants."""
     generator = torch.Generator().manual_seed(0)
     x = images.images
     unfold = torch.nn.Unfold(patch, stride=2)

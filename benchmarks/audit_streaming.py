@@ -3,7 +3,7 @@
     python benchmarks/audit_streaming.py [--json] [--shape SAMPLES CLASSES ...] [--folder DIR]
 
 The probabilities are written to a file as float32 (4 GB for each of the two default shapes) and removed afterwards. A
-tenth of the labels is drawn at random. The audit runs in a process of its own with one thread. Its memory is the peak
+tenth of the labels is random. The audit runs in a separate process with one thread. Its memory is the peak
 that the operating system counted for this process, including the mapped pages of the file. The last line is JSON.
 """
 
@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 SHAPES = ((1_000_000, 1_000), (200_000, 5_000))
-_BLOCK = 10_000_000  # probabilities written in one piece
+_BLOCK = 10_000_000  # the number of probabilities written in one piece
 
 
 def write(folder: Path, n: int, N: int) -> None:
-    """Write probabilities (n, N) that are largest for the true class, and labels, a tenth of them drawn at random."""
+    """Write probabilities (n, N) that are largest for the true class, and labels of which a tenth is random."""
     rng = np.random.default_rng(0)
     true = rng.integers(0, N, n)
     np.save(folder / "y.npy", np.where(rng.random(n) < 0.1, rng.integers(0, N, n), true))
@@ -37,10 +37,10 @@ def write(folder: Path, n: int, N: int) -> None:
 
 
 def audited(folder: Path) -> dict[str, float]:
-    """Seconds, processor seconds and gigabytes of one audit.
+    """Measure the seconds, processor seconds and gigabytes of one audit.
 
     Raises:
-        RuntimeError: the audit failed; the message is its own.
+        RuntimeError: the audit failed; the message is that of the audit.
     """
     command = [
         sys.executable,

@@ -1,8 +1,8 @@
-"""What a store in a bucket costs compared with one in a folder: requests and time. `store.py --bucket` calls it.
+"""The requests and the time of a store in a bucket, compared with a store in a folder; called by `store.py --bucket`.
 
-moto serves the bucket on the loopback, in a process of its own that ends with this one. moto is not S3: it answers from
-memory within milliseconds. Only the number of requests carries over to another service, where each takes one round
-trip.
+moto serves the bucket on the loopback in a separate process, which ends with this process. moto is not S3: it answers
+from memory within milliseconds. Only the number of requests carries over to another service, where each request takes
+one round trip.
 """
 
 import os
@@ -36,12 +36,12 @@ print("listening", *server.get_host_and_port(), flush=True)
 sys.stdin.read()
 server.stop()
 """
-TIMES = 10  # how often a commit, a claim and a look are repeated
+TIMES = 10  # the number of repetitions of a commit, a claim and a look
 TASK = 4  # runs per task
 
 
 class Server:
-    """An object store on the loopback, which counts its requests by kind in its log."""
+    """An object store on the loopback, whose requests are counted by kind from its log."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "requests.log"
@@ -56,7 +56,7 @@ class Server:
         boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"]).create_bucket(Bucket="bucket")
 
     def requests(self) -> Counter[str]:
-        """The requests since the last call, by kind."""
+        """The number of requests since the last call, by kind."""
         text = self._log.read_text()[self._place :]
         self._place += len(text)
         kinds: Counter[str] = Counter()
@@ -72,7 +72,7 @@ class Server:
 
 @contextmanager
 def served(folder: Path) -> Iterator[Server]:
-    """A server that ends after the block; leases are renewed so rarely that no renewal is counted."""
+    """Start a server that ends after the block. Leases are renewed so rarely that no renewal is counted."""
     os.environ["BYROTE_LEASE_SECONDS"] = "3600"
     server = Server(folder)
     try:
@@ -82,7 +82,7 @@ def served(folder: Path) -> Iterator[Server]:
 
 
 def measured(server: Server, action: Callable[[], object], times: int) -> dict[str, Any]:
-    """Milliseconds and requests of one call."""
+    """Measure the milliseconds and the requests of one call."""
     server.requests()
     began = time.perf_counter()
     for _ in range(times):
@@ -105,7 +105,7 @@ def look(root: Path, watch: Watch, names: list[str]) -> None:
 
 
 def operations(server: Server, root: Path, run: Run, keys: list[str]) -> dict[str, Any]:
-    """The cost of a claim, a commit and a look; `run` must not be in the store, and nobody may hold these runs."""
+    """The cost of a claim, a commit and a look; `run` must not be in the store, and these runs must not be leased."""
     figures = {"claim": measured(server, lambda: claim(root, keys), TIMES)}
     with held(root, "task", [*keys, run.key]) as leases:
         figures["commit"] = {"ms": 0.0, "requests": Counter()}
@@ -122,7 +122,7 @@ def operations(server: Server, root: Path, run: Run, keys: list[str]) -> dict[st
 
 
 def costs(runs: int, server: Server, fill: Callable[[Path, Path], int], study_of: Callable[[int, Path], Path]) -> dict:
-    """The figures of a store with this many runs, one of them missing, in a folder and in a bucket.
+    """The costs of a store in a folder and in a bucket, with this many runs, one of them missing.
 
     Args:
         runs: how many runs the study has.

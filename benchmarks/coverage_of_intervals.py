@@ -1,13 +1,14 @@
 """How often the 95% intervals of five seeds contain the true value, for every kind of statistic that decides a claim.
 
-Population: the ten seeds of the Figure 1 cells of results/small/memorization-dilation (CIFAR-10, Fashion-MNIST, MNIST;
-CE and LS; six eta above 0), smoothed. The readings of a seed under both losses and all eta form one vector; positive
-readings enter as logarithms. A new seed is the vector x of a random seed plus normal noise e with the covariance of the
-ten vectors. The sum is shrunk so that mean m and covariance stay the same: m + (x - m + h e) / sqrt(1 + h^2). The
-kernel's width h is the normal reference rule for ten points, (4/3)^(1/5) 10^(-1/5) = .668. With h = .3 the population
-is nearly the ten points themselves. They come in clusters (mem of LS - CE on CIFAR-10: seven seeds near -.5, three near
--.3), and five seeds often miss a cluster; the coverage with this h is reported as well. The true value is the statistic
-of 20,000 new seeds together. An interval is computed from five seeds by `byrote.analysis`, as in a claim.
+The population is smoothed from the ten seeds of the Figure 1 cells of results/small/memorization-dilation (CIFAR-10,
+Fashion-MNIST, MNIST; CE and LS; six eta above 0). The readings of a seed under both losses and all eta form one vector,
+with positive readings as logarithms. A new seed is the vector x of a random seed plus normal noise e with the
+covariance of the ten vectors. The sum is shrunk so that mean m and covariance stay the same: m + (x - m + h e) / sqrt(1
++ h^2). The kernel's width h is the normal reference rule for ten points, (4/3)^(1/5) 10^(-1/5) = .668. With h = .3 the
+population is nearly the ten points themselves. The points form clusters (mem of LS - CE on CIFAR-10: seven seeds near
+-.5, three near -.3), and five seeds often miss a cluster; the coverage with this h is reported as well. The true value
+is the statistic of 20,000 new seeds together. Each interval is computed from five seeds by `byrote.analysis`, as in a
+claim.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Row:
 
     @property
     def bounded(self) -> bool:
-        """Whether the bar on coverage applies to this kernel."""
+        """Whether the bar (the least coverage allowed) applies to this kernel."""
         return self.kernel == KERNEL
 
     def __str__(self) -> str:
@@ -68,7 +69,7 @@ class Seeds:
         return len(self.values["nc1_test", "CE"])
 
     def keys(self, one_seed: bool = False) -> tuple[list[int], list[float]]:
-        """The seed and the eta of each run; one seed for all runs if only the statistic itself is needed."""
+        """The seed and eta of each run; all runs get the same seed if no interval is needed."""
         seeds = np.repeat(np.arange(self.count), len(self.etas))
         return (seeds * (not one_seed)).tolist(), np.tile(self.etas, self.count).tolist()
 
@@ -80,7 +81,7 @@ class Seeds:
 
 
 def committed() -> dict[str, Seeds]:
-    """The ten seeds of each data set."""
+    """The committed readings of the ten seeds of each data set."""
     final = byrote.open(STORE).analysis.runs.where(part="figure-1", rate=lambda rate: rate > 0)
     by_data = {}
     for (data,), rows in final.groups("dataset"):
@@ -98,7 +99,7 @@ def committed() -> dict[str, Seeds]:
 
 
 def drawn(population: Seeds, count: int, width: float, rng: np.random.Generator) -> Seeds:
-    """`count` new seeds of the smoothed population."""
+    """Draw `count` new seeds from the smoothed population."""
     names = list(population.values)
     blocks = [np.log(block) if name in POSITIVE else block for (name, _), block in population.values.items()]
     vectors = np.concatenate(blocks, axis=1)
@@ -192,7 +193,7 @@ SHOWN: dict[str, Statistic] = {
 def coverage(repetitions: int, seeds: int = SEEDS) -> list[Row]:
     """The share of intervals of `seeds` seeds that contain the true value, for each kind and data set.
 
-    Kinds that are only shown, without deciding a claim, are not repeated with the narrow kernel.
+    Kinds of statistics that do not decide a claim are not repeated with the narrow kernel.
     """
     rows = []
     for number, (data, population) in enumerate(committed().items()):

@@ -2,10 +2,10 @@
 
     python benchmarks/engine.py [--json] [--quick] [--precision bf16|fp32] [--processor] [--out FILE]
 
-Plain: `anchors/plain_loop.py`, one run at a time, float32, torch's default threads. Ours: the local executor with one
-worker process per core, each calling `byrote.training.train`. A figure is seconds per run-epoch: the wall time divided
-by the number of runs times epochs. Plain and ours are timed in turn, several times; the median ratio is printed. With
-`--json` the last line is JSON. The default of `--precision` is the one in which the processor multiplies faster.
+"Plain" is `anchors/plain_loop.py`: one run at a time, float32, torch's default threads. "Ours" is the local executor
+with one worker process per core, which calls `byrote.training.train`. The unit is seconds per run-epoch: the wall time
+divided by the number of runs times epochs. The two are timed in turn, several times, and the median ratio is printed.
+With `--json` the last line is JSON. The default of `--precision` is the one in which the processor multiplies faster.
 
 `--processor` is for a machine with other users, where wall time means little. Plain loop and engine then take turns
 epoch by epoch, in one process with one thread each, and processor seconds are compared. Two workers use two cores
@@ -57,7 +57,7 @@ class Case:
 
 
 def cases(quick: bool) -> list[Case]:
-    """The comparisons of the table."""
+    """All comparisons."""
     mlp_data = data.FashionMNISTSubset(classes=(0, 1, 2, 3), per_class=1000, test_per_class=200)
     conv_data = data.FashionMNISTSubset(classes=(0, 1), per_class=128 if quick else 256, test_per_class=64)
     few = 1 if quick else 2
@@ -71,7 +71,7 @@ def cases(quick: bool) -> list[Case]:
 
 
 def experiments(case: Case, precision: str, epochs: int, evaluate_every: int | None = None) -> list[Experiment]:
-    """The runs of a case: seeds and losses that share their shapes."""
+    """The runs of a case, which have equal shapes and different seeds and losses."""
     training = Training(
         epochs=epochs,
         batch_size=128,
@@ -87,7 +87,7 @@ def experiments(case: Case, precision: str, epochs: int, evaluate_every: int | N
 
 
 def ours(case: Case, precision: str) -> float:
-    """Seconds per run-epoch in the local executor, in its cohorts: the sum of the workers' times over their number."""
+    """Seconds per run-epoch in the local executor with cohorts: the workers' total time over the number of workers."""
     workers = default_workers()
     members = experiments(case, precision, case.ours_epochs)
     with tempfile.TemporaryDirectory() as root:
@@ -161,8 +161,8 @@ def machine() -> dict[str, str | int]:
 def against_peak(case: Case, precision: str, rounds: int = 25) -> tuple[float, float]:
     """FLOP per second of the training step, and of products (128, width) x (width, width), both on one thread.
 
-    The two alternate in this process, with a few milliseconds of products before each epoch. The best round of each
-    counts, because other users of the machine slow down single rounds.
+    The two alternate in this process, with a few milliseconds of products before each epoch. The best round of each is
+    used, because other users of the machine slow down single rounds.
     """
     torch.set_num_threads(1)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -185,7 +185,7 @@ def against_peak(case: Case, precision: str, rounds: int = 25) -> tuple[float, f
 
 
 def bandwidth() -> float:
-    """Bytes a second of one worker that reads and writes float32 memory larger than its own caches."""
+    """Bytes per second at which one worker reads and writes float32 memory larger than its caches."""
     torch.set_num_threads(1)
     a, b = torch.ones(2, 4 << 20).unbind()
     best = float("inf")
@@ -230,7 +230,7 @@ def evaluation_passes(case: Case, precision: str, epochs: int) -> float:
 
 
 def check_j1(case: Case) -> None:
-    """Check that the engine's J1 is that of the plain network it exports, on the same images and labels."""
+    """Check that the engine's J1 equals the J1 of its exported plain network on the same images and labels."""
     (run,) = train(experiments(case, "fp32", 1)[:1], keep_weights=True)
     images = case.data.load("train")
     module = case.network.build(tuple(images.images.shape[1:]), case.data.num_classes, torch.Generator())
@@ -255,7 +255,9 @@ def main() -> None:
     parser.add_argument("--precision", default=faster_precision(), choices=("fp32", "bf16"))
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--processor", action="store_true", help="compare processor seconds of one thread each")
-    parser.add_argument("--out", type=Path, default=None, help="also write figures and machine details to this file")
+    parser.add_argument(
+        "--out", type=Path, default=None, help="also write the numbers and machine details to this file"
+    )
     parser.add_argument("--only", nargs="*", default=None, help="names of cases")
     options = parser.parse_args()
     figures: dict[str, float] = {}

@@ -1,18 +1,18 @@
-"""Ray against local worker processes: how many of the same runs each finishes per minute on the same cores.
+"""Ray compared with local worker processes: how many equal runs does each finish per minute on the same cores?
 
     python benchmarks/executors.py [--json] [--seconds 10] [--runs 16] [--workers 2] [--pairs 1]
 
-The two executors take turns. Each trains runs of about `--seconds` of processor time into a fresh store; every other
+The two executors take turns. Each trains runs of about `--seconds` of processor time into a new store; every second
 pair begins with Ray. The rate is computed from the end of the first `--workers` runs to the end of the last, which
 leaves out the start of Python, torch and Ray; `start` is the time until the first run has ended. The last line is one
 JSON object. For each pair and executor it has the runs per minute, `processor_seconds` per run (of all processes
 together) and `start`. For each pair it has `ray_over_local` (throughput), `by_processor_time` (processor time of local
 over that of Ray), and `busy`, the load average per core before the pair. The median, the smallest and the largest of
-both ratios follow. If `busy` is above .5, other programs were running; then `ray_over_local` means little, and
-`by_processor_time` counts.
+both ratios follow. If `busy` is above .5, other programs were running; then `ray_over_local` is unreliable, and
+`by_processor_time` should be used.
 
-By default Ray runs its workers at niceness 15, which leaves them little of a core that other programs want. Here they
-have the priority of local workers (`RAY_worker_niceness=0`), so that the executors alone are compared.
+By default Ray runs its workers at niceness 15, so they get little time on cores that other programs use. Here they have
+the priority of local workers (`RAY_worker_niceness=0`), so that only the executors differ.
 """
 
 import argparse
@@ -41,16 +41,16 @@ seed = {seeds}
 
 
 def study_of(folder: Path, epochs: int, runs: int) -> Path:
-    """A study of equal runs."""
+    """A study of runs that differ only in their seeds."""
     path = folder / f"executors-{epochs}.toml"
     path.write_text(STUDY.format(epochs=epochs, seeds=list(range(runs))))
     return path
 
 
 def seconds_of_an_epoch(folder: Path) -> float:
-    """The processor seconds of one epoch of a run that trains alone; other programs hardly change them."""
+    """The processor seconds of one epoch of a run that trains alone, which other programs hardly affect."""
     spent = {}
-    for epochs in (1, 20, 120):  # the first training run is a warm-up
+    for epochs in (1, 20, 120):  # the first training run is only a warm-up
         began = time.process_time()
         byrote.run(study_of(folder, epochs, 1), folder / f"one-{epochs}", on="serial", cohort=1)
         spent[epochs] = time.process_time() - began
@@ -62,7 +62,7 @@ class Spent(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.seconds: dict[int, float] = {}  # by process, including processes that have ended
+        self.seconds: dict[int, float] = {}  # the seconds of each process, including processes that have ended
         self.series: list[tuple[float, float]] = []
         self.ended = threading.Event()
 
@@ -90,7 +90,7 @@ class Spent(threading.Thread):
 
 
 def measured(study: Path, root: Path, on: str, workers: int) -> dict[str, float]:
-    """Runs per minute and processor seconds per run, from the end of the first run on; seconds to the first."""
+    """Runs per minute and processor seconds per run after the end of the first run, and the seconds up to this end."""
     began, spent = time.time(), Spent()
     spent.start()
     outcome = byrote.run(study, root, on=on, workers=workers, cohort=1)

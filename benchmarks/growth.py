@@ -1,12 +1,11 @@
-"""How the time and memory of training grow with the number of runs in a cohort, the width of the network and the number
-of samples.
+"""How time and memory of training grow with the number of runs in a cohort, the network's width, and the sample size.
 
     python benchmarks/growth.py [--json] [--precision bf16|fp32] [--rounds N] [--out FILE]
 
-Times are milliseconds of one run's epoch, with one thread, in this process. All sizes of a row take turns, and the best
-round of each counts, because other users of the machine slow down single rounds. Memory is the peak of a fresh process,
-above its level before, while it prepares a cohort of width 512 and trains it for two epochs. With `--json` the last
-line is JSON.
+Times are milliseconds per epoch of one run, with one thread, in this process. All sizes of a row take turns, and the
+best round of each size is used, because other users of the machine slow down single rounds. Memory is the peak of a new
+process, minus its previous level, while it prepares a cohort of width 512 and trains it for two epochs. With `--json`
+the last line is JSON.
 """
 
 import argparse
@@ -48,7 +47,7 @@ def cohort_of(precision: str, runs: int = 1, width: int = 128, per_class: int = 
 
 
 def times(precision: str, sizes: list[dict[str, int]], rounds: int) -> list[float]:
-    """Milliseconds of one run's epoch at each size."""
+    """Milliseconds per epoch of one run, for each size."""
     ready = []
     for size in sizes:
         cohort = prepare(cohort_of(precision, **size))
@@ -65,7 +64,7 @@ def times(precision: str, sizes: list[dict[str, int]], rounds: int) -> list[floa
 
 
 def memory(precision: str, runs: int) -> float:
-    """Peak MB of a cohort of width 512, in this process."""
+    """The peak memory of a cohort of width 512 in this process, in MB."""
     torch.set_num_threads(1)
     train(cohort_of(precision, runs=1, width=32)[:1])  # so that libraries, kernels and images are loaded
     level = reset_high_water()
@@ -82,7 +81,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--precision", default=faster_precision(), choices=("fp32", "bf16"))
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--out", type=Path, default=None, help="also write figures and machine details to this file")
+    parser.add_argument(
+        "--out", type=Path, default=None, help="also write the numbers and machine details to this file"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     figures: dict[str, dict[str, float]] = {}

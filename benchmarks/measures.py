@@ -1,17 +1,17 @@
-"""What the measures cost, compared with plain implementations on the same machine.
+"""The time and memory of the measures, compared with plain implementations on the same machine.
 
     python benchmarks/measures.py [--json] [--rows 1000000]
 
 - NC1 of 50,000 x 2048 float32 features in 100 classes against `anchors/nc1_pinv.py` (two passes, M x M matrices,
   `pinv`): how many times faster, and the relative difference of the two values.
-- NC1 of 1,000,000 x 2048 float32 features in 1,000 classes, streamed by a fresh process: how far its peak resident
-  memory rises above the level before the first update (which includes the batch), and its time as a share of a bare
+- NC1 of 1,000,000 x 2048 float32 features in 1,000 classes, streamed by a fresh process: the rise of its peak
+  resident memory above the level before the first update (which includes the batch), and its time as a share of a bare
   float64 X^T X over the same chunks. A second process computes these products in turns with the first.
-- One epoch of the per-sample trackers, 50,000 samples x 100 classes.
-- An `Observer` of 30,000 training and 10,000 test samples x 2048 features in 1,000 classes, without its forward passes:
-  all readings in units of one NC1 of training plus test data, and `readings=("j1", "nc1_test")` in units of one NC1 of
-  the test data. Each time is the smallest of five, in processor seconds of one thread, because other programs can only
-  add to it; the measurements take turns.
+- The time of one epoch of the per-sample trackers for 50,000 samples x 100 classes.
+- The time of an `Observer` for 30,000 training and 10,000 test samples x 2048 features in 1,000 classes, without
+  forward passes: all readings relative to NC1 of training plus test data, and `readings=("j1", "nc1_test")` relative to
+  NC1 of the test data. Each time is the smallest of five, because other programs can only add to it. Times are
+  processor seconds of one thread, and the measurements take turns.
 
 With `--json` the last line is {nc1_speedup, nc1_relative_difference, stream_peak_mb, stream_share_of_product,
 all_readings_in_nc1, chosen_readings_in_nc1}.
@@ -84,7 +84,7 @@ def against_pinv(size: int = 50_000, num_classes: int = 100, repeats: int = 2) -
 
 
 def streamed(rows: int, threads: int) -> tuple[float, float]:
-    """Peak memory in MB of the streaming process, and its time as a share of the bare product's."""
+    """The peak memory of the streaming process in MB, and its time as a share of the time of the bare product."""
     context = multiprocessing.get_context("spawn")
     ends = []
     for work in (stream_process, product_process):
@@ -101,7 +101,7 @@ def streamed(rows: int, threads: int) -> tuple[float, float]:
 
 
 def stream_process(pipe: Connection, threads: int) -> None:
-    """Answer each chunk's number with the seconds of its update; at the end send those of NC1, then the peak in MB."""
+    """For each chunk's number, send the seconds of its update; finally send the seconds of NC1 and the peak in MB."""
     torch.set_num_threads(threads)
     batch = Batch()
 
@@ -122,7 +122,7 @@ def stream_process(pipe: Connection, threads: int) -> None:
 
 
 def product_process(pipe: Connection, threads: int) -> None:
-    """Answer each chunk's number with the seconds of a bare float64 X^T X of the chunk."""
+    """For each chunk's number, send the seconds of a bare float64 X^T X of the chunk."""
     torch.set_num_threads(threads)
     batch = Batch()
     while (request := pipe.recv())[0] is not None:
@@ -132,11 +132,11 @@ def product_process(pipe: Connection, threads: int) -> None:
 
 
 class Batch:
-    """Chunks made on the fly in one buffer: Gaussian clouds about 1,000 class means, the same in both processes."""
+    """Chunks computed on demand in one buffer: Gaussian clouds around 1,000 class means, equal in both processes."""
 
     def __init__(self) -> None:
         self._centers = torch.randn(1000, WIDTH, generator=torch.Generator().manual_seed(0))
-        self._buffer = torch.ones(CHUNK, WIDTH)  # written once, so that it is resident from the start
+        self._buffer = torch.ones(CHUNK, WIDTH)  # the buffer is written once, so that it is resident from the start
         self.fill(0, CHUNK)
 
     def fill(self, number: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -158,7 +158,7 @@ def tracked(size: int = 50_000, num_classes: int = 100) -> float:
 
 
 def observed(train: int = 30_000, test: int = 10_000, num_classes: int = 1000, repeats: int = 5) -> tuple[float, float]:
-    """Processor time of an Observer: all readings over NC1 of both sets, two readings over NC1 of test data."""
+    """The processor time of an Observer relative to NC1 of both sets (all readings) and of test data (two readings)."""
     generator = torch.Generator().manual_seed(0)
     centers = torch.randn(num_classes, WIDTH, generator=generator)
     sets = []
@@ -207,7 +207,7 @@ def timed(function: Callable[[], T]) -> tuple[T, float]:
 
 
 def reset_high_water() -> float:
-    """Resident MB now. The high-water mark is reset to this level, so that earlier peaks (imports) do not hide ours."""
+    """Return the resident MB, and reset the peak to this level, so that earlier peaks (of imports) do not count."""
     Path("/proc/self/clear_refs").write_text("5")
     return memory_mb("VmRSS")
 

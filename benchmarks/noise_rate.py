@@ -1,22 +1,22 @@
-"""How often a stated noise rate is right, how wide its interval is, and how often the answer is "cannot tell".
+"""How often estimates of the noise rate are right, how wide their intervals are, and how often no rate is stated.
 
     python benchmarks/noise_rate.py [--json] [--quick] [--table FILE.csv]
 
 Small networks are trained under RLL with the project's own engine on the embedded Fashion-MNIST images. Noise is drawn
-separately for each seed, law and rate, and the split separately for each seed. Each network judges samples that it was
-not trained on:
+separately for each seed, law and rate, and a split for each seed. The estimates use predictions for samples that the
+network was not trained on:
 
-- half:   one network trained on one half, judged on the other half (two for each seed)
+- half:   one network trained on one half, used on the other half (two estimates for each seed)
 - halves: the two halves pooled, with `folds=`
-- folds:  five pooled folds, each judged by a network trained on the other four, with `folds=`
-- trained: the first network of `halves` on its own training samples, passed off as held out. The premise is false here;
-  these rows show the effect of this mistake and do not count for the bar.
+- folds:  five pooled folds, with predictions of a network trained on the other four folds, with `folds=`
+- trained: the first network of `halves` on its own training samples, passed off as held-out samples. These
+  rows show the effect of this mistake; the bar does not apply to them.
 
-An interval covers if it contains the realized share of wrong labels among the judged samples. The bar: no interval that
-is narrower than .1 misses on samples that the network was not trained on. No constant of the estimate was chosen on
-these images; docs/measures.md says where each comes from.
+An interval covers if it contains the true share of wrong labels among the samples of the estimate. The bar: on held-out
+samples, every interval that is narrower than .1 covers. No constant of the estimate was chosen on these images;
+docs/measures.md states the origin of each constant.
 
-The last line is one JSON object; `--table` writes a row for each law, rate and way of judging.
+The last line is one JSON object; `--table` writes a row for each law, rate and kind of estimate.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ COLUMNS = ("law", "rate", "judged", "runs", "stated", "covered", "narrow", "narr
 
 @dataclass(frozen=True)
 class Size:
-    """The size of the benchmark: how much is trained."""
+    """The size of the benchmark: its seeds, rates, data, network and epochs."""
 
     seeds: int
     rates: tuple[float, ...]
@@ -82,7 +82,7 @@ QUICK = Size(
 
 @dataclass(frozen=True)
 class Judged:
-    """One estimate beside the truth."""
+    """One estimate and the true rate."""
 
     law: str
     rate: float
@@ -106,7 +106,7 @@ class Judged:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
-    parser.add_argument("--quick", action="store_true", help="take only a few seconds, to see that the script works")
+    parser.add_argument("--quick", action="store_true", help="test the script within a few seconds")
     parser.add_argument("--table", type=Path, help="write the rows as CSV")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -127,7 +127,7 @@ def main() -> None:
 
 
 def one_seed(size: Size, seed: int) -> list[Judged]:
-    """All laws, rates and ways of judging for one split."""
+    """The estimates of all laws, rates and kinds for one split."""
     images = size.data.load()
     n, settings = len(images.labels), [("none", 0.0), *((law, rate) for law in LAWS for rate in size.rates)]
     observed = torch.stack([corrupted(images, law, rate, seed) for law, rate in settings])
@@ -155,14 +155,14 @@ def estimates(
     name: str,
     folds: Tensor | None = None,
 ) -> Iterator[Judged]:
-    """The estimate of every setting from its logits (S, len(rows), N) on these samples."""
+    """The estimates of all settings from the logits (S, len(rows), N) on these samples."""
     for (law, rate), labels, z in zip(settings, observed, logits, strict=True):
         true = float((labels[rows] != images.labels[rows]).double().mean())
         yield Judged(law, rate, name, true, noise_rate(z, labels[rows], z.shape[1], folds=folds))
 
 
 def corrupted(images: Images, law: str, rate: float, seed: int) -> Tensor:
-    """The labels with the noise of each setting; no two settings share random numbers."""
+    """The noisy labels of each setting; the settings have independent random numbers."""
     if law == "none":
         return images.labels
     return LAWS[law](rate).corrupt(images.labels, 10, stream(law, rate, seed), features=images.images)
@@ -194,7 +194,7 @@ def trained(
 
 
 def table(judged: list[Judged]) -> list[dict[str, object]]:
-    """A row for each law, rate and way of judging."""
+    """A row for each law, rate and kind of estimate."""
     groups: dict[tuple[str, float, str], list[Judged]] = {}
     for one in judged:
         groups.setdefault((one.law, one.rate, one.judged), []).append(one)
@@ -219,7 +219,7 @@ def rendered(rows: list[dict[str, object]]) -> str:
 
 
 def summary(judged: list[Judged]) -> dict[str, float | int | None]:
-    """The figures that the bar uses."""
+    """The numbers to which the bar applies."""
     honest = [one for one in judged if one.judged != "trained"]
     symmetric = [one for one in honest if one.law == "symmetric"]
     other = [one for one in honest if one.law not in ("symmetric", "none")]

@@ -2,17 +2,17 @@
 
     python benchmarks/peer.py [--json] [--quick] [--precision bf16|fp32] [--rounds N] [--only NAME ...] [--out FILE]
 
-The loop is `anchors/compiled_loop.py`: resident data, `torch.compile`, autocast, fused SGD, channels last. The loop and
-the engine train the same network on the same labels in one process with one thread each, and alternate epoch by epoch.
-A figure is processor seconds per run-epoch. Each round gives one ratio; the median, the lowest and the highest ratio
-are printed.
+The loop is `anchors/compiled_loop.py`: data in memory, `torch.compile`, autocast, fused SGD, channels last. The loop
+and the engine train the same network on the same labels in one process with one thread each, and alternate epoch by
+epoch. The unit is processor seconds per run-epoch. Each round gives one ratio; the median, the lowest and the highest
+ratio are printed.
 
-In one more epoch of the engine, torch's profiler measures what bounds the ratio: the share of time inside the products
-and the kernels around them (dense chains), or inside oneDNN's convolutions, which both sides call. If everything around
-the convolutions cost nothing, the ratio would be `bound`.
+In one more epoch of the engine, torch's profiler measures the share of time inside the products and their kernels
+(dense chains), or inside oneDNN's convolutions, which both sides call. If everything except the convolutions took no
+time, the ratio would be `bound`.
 
 The share of the peak compares a training step of a dense chain with products (128, width) x (width, width). The two
-alternate, and the best round of each counts. With `--json` the last line is JSON.
+alternate, and the best round of each is used. With `--json` the last line is JSON.
 """
 
 import argparse
@@ -37,11 +37,16 @@ from byrote.training.loop import train_epoch
 from byrote.training.steps import optimizer_of
 
 WIDTHS = (512, 1024, 2048)  # the widths at which the share of the peak is measured
-_INSIDE = {"Fused", "FusedBackward", "aten::convolution_backward", "aten::mkldnn_convolution"}  # names in the profiler
+_INSIDE = {
+    "Fused",
+    "FusedBackward",
+    "aten::convolution_backward",
+    "aten::mkldnn_convolution",
+}  # the names of operations in the profiler
 
 
 def turns(case: Case, precision: str, rounds: int) -> list[tuple[float, float]]:
-    """Processor seconds of an epoch of the loop and of the engine, in turns, after one epoch of each to compile."""
+    """Processor seconds per epoch of the loop and of the engine, in turns, after one epoch of each for compilation."""
     members = experiments(case, precision, 100)[:1]
     cohort = prepare(members)
     optimizer = optimizer_of(cohort.network, [e.training for e in members])
@@ -93,7 +98,9 @@ def main() -> None:
     parser.add_argument("--precision", default=faster_precision(), choices=("fp32", "bf16"))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", nargs="*", default=None, help="names of cases")
-    parser.add_argument("--out", type=Path, default=None, help="also write figures and machine details to this file")
+    parser.add_argument(
+        "--out", type=Path, default=None, help="also write the numbers and machine details to this file"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     figures: dict[str, float] = {}

@@ -1,12 +1,12 @@
-"""The roofline of a training step at width 512: the rate that the machine's products and memory allow, and ours.
+"""The roofline of a training step at width 512: the rate that the machine allows, and the rate of the engine.
 
     python benchmarks/roofline.py results/benchmarks/engine.json results/benchmarks/engine-pairs.json \\
         docs/images/roofline.svg
 
 Bytes of a step are counted by hand for each weight, in words of 4 bytes (float32). In the plain loop, the weight is
 read forward and backward and the gradient is written; then weight, momentum and gradient are read, and weight and
-momentum are written (8 words). In ours, the weight is read forward; then weight and momentum are read and written once
-while the gradient is in a tile (5 words). Activations stay in the caches.
+momentum are written (8 words). In the engine, the weight is read forward; then weight and momentum are read and written
+once while the gradient is in a tile (5 words). Activations stay in the caches.
 """
 
 import json
@@ -24,7 +24,7 @@ WORDS = {"plain": 8, "ours": 5}
 
 
 def panel(figures: dict[str, Any]) -> alt.LayerChart:
-    """The roofline of one machine, from the figures that `engine.py --out` wrote."""
+    """Draw the roofline of one machine from the numbers that `engine.py --out` wrote."""
     peak, memory = figures["peak_gflops"], figures["bandwidth_gbs"]
     roof = [{"x": x, "y": min(peak, x * memory)} for x in (1, 2, 4, peak / memory, 64, 128, 256)]
     rates = {"plain": ("plain, all cores", figures["plain_gflops"]), "ours": ("ours", figures["step_gflops"])}
@@ -42,7 +42,7 @@ def panel(figures: dict[str, Any]) -> alt.LayerChart:
 
 
 def picture(sources: Sequence[Path]) -> str:
-    """The rooflines of some machines side by side, as an SVG document."""
+    """Draw the rooflines of several machines side by side, as an SVG document."""
     chart = alt.hconcat(*(panel(json.loads(source.read_text())) for source in sources)).resolve_scale(y="shared")
     return str(vl_convert.vegalite_to_svg(chart.to_dict()))
 

@@ -1,19 +1,19 @@
-"""What a store of many runs costs: `status`, `run` with nothing to do, `compact`, `verify`, claims and commits.
+"""The cost of a store with many runs: `status`, `run` with nothing to do, `compact`, `verify`, claims and commits.
 
     python benchmarks/store.py [--json] [--runs 100,1000,10000]
     python benchmarks/store.py --bucket [--json] [--runs 100,1000]
 
 The runs of the store are copies of one trained run (two classes, M = 2, 20 evaluated epochs, 1,000 samples) under many
-seeds. Each command runs in a process of its own. The last line is one JSON object: for each number of runs and each
-command, seconds of processor time and the peak memory of the process in megabytes. `status_first` and `run_first` are
-the first commands on the store, which read and verify all files; `status` and `run` are later ones. lease_ms:
-milliseconds per run to claim, check and release a task of four runs. commit_ms: milliseconds to commit a run.
-share_of_a_second: the cost of claiming as a percentage of a run of one second.
+seeds. Each command runs in a separate process. The last line is one JSON object: for each number of runs and each
+command, it has the seconds of processor time and the peak memory of the process in megabytes. `status_first` and
+`run_first` are the first commands on the store, which read and verify all files; `status` and `run` are later commands.
+lease_ms is the milliseconds per run to claim, check and release a task of four runs, and commit_ms the milliseconds to
+commit a run. share_of_a_second is the cost of claiming as a percentage of a run that takes one second.
 
-With `--bucket` a folder is compared with a bucket that moto serves on the loopback (`benchmarks/bucket.py`): for each
-number of runs, the elapsed milliseconds and the requests of `status` on a machine that has no copy yet (`status,
-first`), of the next `status`, of claiming and releasing a task of four runs, of committing a run, and of one look at
-another driver's runs.
+With `--bucket` a folder is compared with a bucket that moto serves on the loopback (`benchmarks/bucket.py`). For each
+number of runs, the milliseconds and the requests are measured for `status` on a machine without a copy (`status,
+first`), for the next `status`, for claiming and releasing a task of four runs, for committing a run, and for one look
+at another driver's runs.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def study_of(runs: int, path: Path) -> Path:
 
 
 def fill(study: Path, root: Path) -> int:
-    """Fill a store with copies of one trained run; returns their number."""
+    """Fill a store with copies of one trained run, and return the number of copies."""
     plan, experiments = plan_study(Study.load(study), file=str(study))
     plan.write(root)
     first = next(iter(experiments.values()))
@@ -80,7 +80,7 @@ def fill(study: Path, root: Path) -> int:
         target.mkdir()
         spec = {"format": 2, "key": key, "spec": experiment.spec(), "contents": experiment.contents}
         write_sealed(target / "spec.json", spec, durable=False)
-        for name, content in tables.items():  # safe in bytes: the keys have the same length
+        for name, content in tables.items():  # replacing bytes is safe, because the keys have the same length
             (target / name).write_bytes(content.replace(first.key.encode(), key.encode()))
         names = ("spec.json", *tables)
         facts = manifest["facts"] | {"loss": experiment.loss.label, "alpha": experiment.loss.parameter}
@@ -94,7 +94,7 @@ def fill(study: Path, root: Path) -> int:
 
 
 def measured(*command: str) -> tuple[float, float]:
-    """Seconds of processor time and peak megabytes of a command in a process of its own."""
+    """Measure the processor seconds and the peak megabytes of a command in a separate process."""
     done = subprocess.run([sys.executable, "-c", PROGRAM, *command, "-q"], capture_output=True, text=True, check=False)
     *_, last = done.stderr.strip().splitlines()
     code, seconds, kilobytes = json.loads(last)
@@ -104,13 +104,13 @@ def measured(*command: str) -> tuple[float, float]:
 
 
 def costs(runs: int) -> dict[str, float]:
-    """What the commands cost in a store of this many runs."""
+    """The cost of the commands in a store of this many runs."""
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "store"
         study = study_of(runs, Path(folder) / "many.toml")
         fill(study, root)
-        time.sleep(2.5)  # a file that has only just been written is not remembered as checked
+        time.sleep(2.5)  # a file is not recorded as verified if it was written only a moment ago
         commands = {
             "status": ("status", str(root), "--json"),
             "run": ("run", str(study), "--out", str(root), "--on", "serial"),
@@ -124,7 +124,7 @@ def costs(runs: int) -> dict[str, float]:
 
 
 def single() -> dict[str, float]:
-    """The cost of one run: of its lease and of its commit."""
+    """The cost of leasing and of committing one run."""
     with tempfile.TemporaryDirectory() as folder:
         root, rounds = Path(folder), 200
         plan, experiments = plan_study(Study.load(study_of(20, root / "many.toml")))

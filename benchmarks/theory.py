@@ -1,10 +1,10 @@
-"""How fast the theory laboratory solves, compared with SLSQP (and CVXPY if installed) on the same problems.
+"""The speed of the solvers in `byrote.theory`, compared with SLSQP (and CVXPY if installed) on the same problems.
 
     python benchmarks/theory.py --json
 
-The last line is one JSON object. dilation_ms: one solution, median. dilation_100k_s: 50,000 points, CE and
-LS, circle law. diagram_s: collapse diagram of 100,000 points. ratio_to_peer: time of SLSQP over ours, one
-point at a time.
+The last line is one JSON object. dilation_ms is the median time of one solution. dilation_100k_s is the time of 50,000
+points under CE and LS with the circle law, and diagram_s the time of a collapse diagram of 100,000 points.
+ratio_to_peer is the time of SLSQP divided by ours, one point at a time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def one_point(count: int = 20) -> dict[str, float]:
-    """Median times of one solution, ours and the peers', and how far apart the answers are."""
+    """Median times of one solution with byrote and with the peers, and the difference of the results."""
     generator = np.random.default_rng(0)
     points: list[Point] = [
         (
@@ -73,7 +73,7 @@ def one_point(count: int = 20) -> dict[str, float]:
 
 
 def sweep(points: int) -> dict[str, float]:
-    """CE and LS at `points` parameter points, with the largest residual and certificate."""
+    """Solve for CE and LS at `points` parameter points; report the largest residual and certificate."""
     generator = np.random.default_rng(1)
     l_w, l_h = 10 ** generator.uniform(-6, -1.5, (2, points))
     eta, slope = 10 ** generator.uniform(-4, 0, points), 10 ** generator.uniform(-1, 1, points)
@@ -91,7 +91,7 @@ def sweep(points: int) -> dict[str, float]:
 
 
 def diagram(points: int = 100_000) -> dict[str, float]:
-    """The collapse diagram: value, gap, certificate and both thresholds of each point."""
+    """Compute the collapse diagram: the value, gap, certificate and both thresholds of each point."""
     alpha, root = np.meshgrid(np.linspace(0, 0.999, 250), np.geomspace(1e-6, 1, points // 250))
     start = time.perf_counter()
     solved = theory.layer_peeled(5, alpha, root, root)

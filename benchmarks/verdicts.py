@@ -1,17 +1,17 @@
-"""How often the rule that turns checks into a verdict is wrong, and how often it decides, by simulation of its code.
+"""Simulations of the code that turns checks into verdicts: how often is a verdict wrong, and how often is it decided?
 
     nice -n 10 python benchmarks/verdicts.py --json --out results/benchmarks/verdicts.json
 
 Values are drawn, one per seed, for k cells with known true means, and `byrote.analysis.core` judges them. A cell "at
-the bar" has a true mean exactly at the end of its region, which is the hardest case for every kind of error. Settings:
-k in {1, 6, 12, 36}; n in {3, 5, 10} seeds, and mixed; correlation 0 and .5 between the cells of a seed; all SDs equal,
-one tenfold, half of them sqrt(10)-fold; one-sided and two-sided regions, and claims that say "outside"; normal errors,
-Student's t with 3 degrees of freedom, and normal errors of which 5% have ten times the SD. Cells with two kinds of
-statistic and claims about nearly all cells are simulated too.
+the bar" has a true mean exactly at the end of its region, which is the hardest case for every kind of error. The
+settings combine: k in {1, 6, 12, 36}; n in {3, 5, 10} seeds, or mixed; correlation 0 and .5 between the cells of a
+seed; all SDs equal, one SD ten times larger, or half of them sqrt(10) times larger; one-sided and two-sided regions,
+and claims about values outside a region; normal errors, Student's t with 3 degrees of freedom, and normal errors of
+which 5% have ten times the SD. Cells with two kinds of statistics and claims about nearly all cells are simulated too.
 
 The last line is one JSON object. Each `false_..._max` is the largest share of repetitions, over all settings, in which:
-false_fails_max: the verdict is "fails" although every cell is at the bar (in claims about nearly all cells: although
-just enough cells are).
+false_fails_max: the verdict is "fails" although every cell is at the bar (for claims about nearly all cells, just
+enough cells).
 false_names_max: a cell at the bar is named as failing.
 false_holds_max: the verdict is "holds" although one cell is at the bar and all others are far inside.
 false_except_max: the verdict is "holds except" and a cell at the bar is not among the named ones.
@@ -56,8 +56,8 @@ SPREADS, ERRORS = ("equal", "one tenfold", "half sqrt(10)-fold"), ("normal", "t3
 REGIONS = ("one-sided", "two-sided", "outside")
 BOUNDED = ("one-sided", "two-sided")
 FALSE = ("fails", "names", "holds", "except")
-FAR = 50.0  # in SDs: so far inside or outside that every test detects it
-WIDE = 1e4  # half the width of a region whose other end no test reaches
+FAR = 50.0  # a distance inside or outside, in SDs, that every test detects
+WIDE = 1e4  # half the width of a region so wide that no test reaches its other end
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,13 @@ class Setting:
 
     @property
     def member(self) -> NDArray[np.bool_]:
-        """Which seeds each check has, (C, S)."""
+        """A mask of the seeds of each check, (C, S)."""
         counts = np.resize([3, 5, 10], self.k) if self.n == "mixed" else np.full(self.k, int(self.n))
         return np.tile(np.arange(counts.max()) < counts[:, None], (self.kinds, 1))
 
 
 def settings(cells: tuple[int, ...] = CELLS, errors_: tuple[str, ...] = ERRORS) -> Iterator[Setting]:
-    """Every setting once; for a single cell, options that make no difference are left out."""
+    """All settings; for a single cell, options that would change nothing are left out."""
     for k, n, correlation, spread, error in product(cells, SEEDS, (0.0, 0.5), SPREADS, errors_):
         if k > 1 or (n != "mixed" and correlation == 0 and spread == "equal"):
             yield Setting(k, n, correlation, spread, error)
@@ -143,11 +143,11 @@ def held(setting: Setting, region: str, half: float) -> Held:
 def words_of(
     setting: Setting, region: str, noise: Array, margin: Array, half: float
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """The verdict of each repetition and the cells that the verdict names, by the code that decides claims.
+    """Apply the code that decides claims: the verdict of each repetition, and the cells that the verdict names.
 
     Args:
-        setting, region: what is simulated.
-        noise: (R, C, S), from `errors`.
+        setting, region: the setting and the region to simulate.
+        noise: the errors (R, C, S) from `errors`.
         margin: (k,), the distance of each true mean from its bar in SDs, positive on the claim's side.
         half: half the width of a two-sided region.
     """
@@ -181,7 +181,7 @@ def false_rates(setting: Setting, region: str, noise: Array) -> Rates:
 
 
 def nearly_all_rates(setting: Setting, noise: Array) -> Rates:
-    """Wrong verdicts on "at least 90% of the cells": with one cell too few inside, and with just enough."""
+    """The shares of wrong verdicts on "at least 90% of the cells" if one cell too few, or just enough, are inside."""
     to = held(setting, "one-sided", 1.0)
     needed = math.ceil(0.9 * setting.k - 1e-9)
     too_few, enough = np.zeros(setting.k), np.zeros(setting.k)
@@ -194,7 +194,7 @@ def nearly_all_rates(setting: Setting, noise: Array) -> Rates:
 
 
 def power(setting: Setting, region: str, noise: Array, margin: float) -> Rates:
-    """The share of "fails" if every cell is `margin` SDs beyond its bar, and of "holds" if it is that far inside."""
+    """The share of "fails" if every cell is `margin` SDs beyond its bar, and of "holds" if it is as far inside."""
     beyond, inside = (np.full(setting.k, sign * margin) for sign in (-1.0, 1.0))
     half = margin * float(setting.sd.max())
     return {
@@ -204,7 +204,7 @@ def power(setting: Setting, region: str, noise: Array, margin: float) -> Rates:
 
 
 def all_false_rates(repetitions: int, cells: tuple[int, ...], kinds: tuple[str, ...]) -> list[tuple[str, Rates]]:
-    """The rates of wrong verdicts in every setting, with its name."""
+    """The rates of wrong verdicts, with the name of each setting."""
     rates = []
     for number, setting in enumerate(settings(cells, kinds)):
         noise = errors(setting, repetitions, np.random.default_rng([1, number]))
@@ -215,7 +215,7 @@ def all_false_rates(repetitions: int, cells: tuple[int, ...], kinds: tuple[str, 
 
 
 def all_power(repetitions: int, cells: tuple[int, ...], n: str, margin: float) -> list[tuple[str, Rates]]:
-    """Power under normal errors."""
+    """The power of each setting under normal errors."""
     rates = []
     for number, setting in enumerate(settings(cells, ("normal",))):
         if setting.n == n and setting.kinds == 1:
@@ -230,14 +230,14 @@ def worst(results: list[tuple[str, Rates]], name: str) -> tuple[float, str]:
 
 
 def least(results: list[tuple[str, Rates]], name: str, regions: tuple[str, ...], spreads: str) -> tuple[float, str]:
-    """The smallest rate of this name in these regions, with SDs of one pattern ("" for any), and its setting."""
+    """The smallest rate of this name in these regions for one pattern of SDs ("" for any), and its setting."""
     return min(
         (rates[name], where) for where, rates in results if where.startswith(regions) and f"SDs {spreads}" in where
     )
 
 
 def table(repetitions: int) -> list[str]:
-    """Power at equal SDs, one-sided: "fails" at 1 SD beyond, "holds" at 2 SD inside, by correlation."""
+    """A table of power for equal SDs and one-sided regions: "fails" 1 SD beyond, "holds" 2 SD inside."""
     lines = [f"{'n = 3 / 5 / 10':46}" + "".join(f"{f'k = {k}':>20}" for k in (1, 12, 36))]
     for (name, margin), correlation in product((("fails", 1.0), ("holds", 2.0)), (0.0, 0.25, 0.5)):
         row = f"{f'{name}, truth {margin:g} SD away, correlation {correlation:g}':46}"

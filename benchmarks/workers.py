@@ -1,12 +1,12 @@
-"""The cost of a store as more workers share it: taking leases, checking the leases of others, and recording events.
+"""The cost of a store shared by more and more workers: taking leases, checking leases of others, recording events.
 
     python benchmarks/workers.py [--json] [--workers 1,100,1000] [--runs 2000]
 
-For each number of workers, other drivers hold that many tasks of four runs, so the store has their leases. The figures
-are milliseconds of processor time: `claim` takes, checks and releases a task of four runs; `look` is one check by a
-driver that waits for the runs of others, in a store of `--runs` finished runs; `hear` is the driver's time for a run
-that ends. `bytes_a_run` is the size of that run's events. The last line is one JSON object. docs/machines.md uses these
-figures.
+For each number of workers, other drivers hold that many leases on tasks of four runs. The numbers are milliseconds of
+processor time: `claim` takes, checks and releases a task of four runs; `look` is one check by a
+driver that waits for the runs of others, in a store of `--runs` finished runs; `hear` is the driver's time for the
+events of a run that ends, and `bytes_a_run` is the size of these events. The last line is one JSON object.
+docs/machines.md uses these numbers.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def store_with(folder: Path, workers: int, runs: int) -> Path:
 
 
 def milliseconds(action, times: int) -> float:
-    """The milliseconds of one call."""
+    """The processor milliseconds of one call."""
     began = time.process_time()
     for _ in range(times):
         action()
@@ -63,7 +63,7 @@ def claim(root: Path) -> None:
 
 
 class Ends:
-    """An executor whose tasks end at once."""
+    """An executor that ends every task immediately."""
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
@@ -82,7 +82,7 @@ class Ends:
 
 
 def hear(root: Path, runs: int) -> tuple[float, int]:
-    """Milliseconds that the driver spends on a run that ends, and the bytes of the events."""
+    """The milliseconds that the driver spends on a run that ends, and the bytes of the run's events."""
     training = Training(epochs=1)
     small = data.FashionMNISTSubset(classes=(0, 1), per_class=8, test_per_class=4)
     one = Experiment(small, noise.Uniform(0.2), losses.CrossEntropy(), networks.MLP(depth=2, width=8), training)

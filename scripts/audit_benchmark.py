@@ -1,4 +1,4 @@
-"""The page of the audit's benchmark: its figures beside the bars that were set in advance, and the verdict on claim C2.
+"""Update the page of the audit's benchmark: its results beside the bars set in advance, and the verdict on claim C2.
 
     python scripts/audit_benchmark.py results/benchmarks/audit.csv --fresh results/benchmarks/audit_fresh.csv \
         --summary results/benchmarks/audit.json --write results/benchmarks/c2.json --page docs/audit_benchmark.md
@@ -9,8 +9,9 @@ self-confidence, and the F1 of the audit's suspects minus that of cleanlab's fil
 the claims (`byrote.analysis.decide`). cleanlab uses five cross-validated networks under cross-entropy; the audit uses
 two networks under RLL, each trained on one half. Both train the same network.
 
-Three seeds cannot decide a single cell among eighty comparisons. A cell that has rows in the fresh table is therefore
-decided by these rows alone. Their seeds are new, so the choice of the cell does not bias its test.
+Three seeds cannot decide a single cell among eighty comparisons. Some cells were therefore run again with new seeds;
+these rows are in the fresh table and decide their cells alone. Because the seeds are new, the choice of the cells does
+not bias the test.
 """
 
 import argparse
@@ -35,7 +36,7 @@ SHOWN = {
 }
 Row = Mapping[str, str]
 
-# The figures shown from the summary: a label, the name in the summary, and the bar set before the measurement.
+# The numbers shown from the summary: the label, the name in the summary, and the bar set before the measurement.
 BARS: tuple[tuple[str, str, str, float], ...] = (
     ("200 checks: coverage, mean over settings", "checks_coverage_0", ">=", 0.95),
     ("200 checks: coverage, lowest in any setting", "checks_least_coverage_0", ">=", 0.93),
@@ -61,21 +62,23 @@ BARS: tuple[tuple[str, str, str, float], ...] = (
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a table."""
+    """Read the rows of a table."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def with_fresh(rows: Sequence[Row], fresh: Sequence[Row]) -> list[Row]:
-    """The rows, with fresh rows in place of the old rows of their cells.
+    """Replace the old rows of cells that have fresh rows, and return all rows.
 
     Raises:
-        ValueError: a fresh row has a seed that its cell had already.
+        ValueError: a fresh row has the same seed as an old row of its cell.
     """
     before = {(*_cell(row), row["seed"]) for row in rows}
     again = [row for row in fresh if (*_cell(row), row["seed"]) in before]
     if again:
-        raise ValueError(f"fresh rows need new seeds, got the old seed {again[0]['seed']} of {_cell(again[0])}")
+        raise ValueError(
+            f"expected fresh rows with new seeds, got the old seed {again[0]['seed']} of {_cell(again[0])}"
+        )
     chosen = {_cell(row) for row in fresh}
     return [row for row in rows if _cell(row) not in chosen] + list(fresh)
 
@@ -85,7 +88,7 @@ def _cell(row: Row) -> tuple[str, str, str]:
 
 
 def cells(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """The rows of each cell whose labels are partly wrong, with the cell's name."""
+    """Yield the name and the rows of each cell with wrong labels."""
     noisy = [row for row in rows if float(row["wrong"]) > 0]
     for source, law, rate in dict.fromkeys(map(_cell, noisy)):
         mine = [row for row in noisy if _cell(row) == (source, law, rate)]
@@ -109,7 +112,7 @@ def decision(rows: Sequence[Row]) -> Decision:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """For each law, the means over sources, rates above 0 and seeds, for the audit and for cleanlab.
+    """A Markdown table with a row for each noise law: means over sources, rates above 0 and seeds, for both tools.
 
     >>> row = {"source": "mnist", "law": "pair", "rate": ".2", "wrong": ".2", "seed": "0", "auroc": ".99",
     ...     "clean_auroc": ".9", "f1": ".9", "f1_clean": ".8", "precision": ".95", "precision_clean": ".7",
@@ -135,7 +138,7 @@ def _mean(rows: Sequence[Row], column: str) -> str:
 
 
 def bars(summary: Mapping[str, Any]) -> str:
-    """The figures of the summary beside their bars.
+    """A Markdown table with the numbers of the summary beside their bars.
 
     >>> print(bars({name: 0.5 for _, name, _, _ in BARS}).splitlines()[2])
     | 200 checks: coverage, mean over settings | >= .95 | .500 | no |
@@ -172,7 +175,7 @@ def _finite(value: Any) -> Any:
 
 
 def shown(word: Mapping[str, Any]) -> str:
-    """The verdict as one sentence, in which the names of cells have no commas.
+    """The verdict as one sentence; commas are removed from the names of cells.
 
     >>> shown({"verdict": "fails", "reason": "low in a, b", "details": [{"cell": "a, b"}]})
     '**C2 fails**: low in a b.'

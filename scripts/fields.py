@@ -1,4 +1,4 @@
-"""The tables of fields on docs/own_study.md, from the code: `python scripts/fields.py --write` updates them."""
+"""Generate the tables of fields in docs/own_study.md from the code: `python scripts/fields.py --write` updates them."""
 
 import argparse
 import inspect
@@ -38,13 +38,13 @@ _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min
 
 
 def tables() -> dict[str, str]:
-    """Each table by the name that marks its place on the page."""
+    """The tables, each by the name that marks its place on the page."""
     named = {name: _of_spec(spec) for name, spec in SPECS.items()}
     return named | {name: _of_family(family) for name, family in FAMILIES.items()}
 
 
 def _of_spec(spec: type[Spec]) -> str:
-    """One row per field: the values it takes, its default, and its description in the docstring."""
+    """A table with a row per field: its possible values, its default, and its description in the docstring."""
     meanings = _meanings(inspect.getdoc(spec) or "")
     lines = ["| field | takes | default | meaning |", "|---|---|---|---|"]
     for name, field in spec.model_fields.items():
@@ -54,11 +54,11 @@ def _of_spec(spec: type[Spec]) -> str:
 
 
 def _of_family(family: type[Component]) -> str:
-    """One row per kind: its fields with their types and defaults, and the first sentence of its docstring."""
+    """A table with a row per kind: its fields with types and defaults, and the first paragraph of its docstring."""
     lines = ["| `kind` | fields | meaning |", "|---|---|---|"]
     common = family.model_fields if family is data.Dataset else {}
     for kind, member in sorted(family.registry.items()):
-        if not member.__module__.startswith("byrote."):  # skip a user's own kinds
+        if not member.__module__.startswith("byrote."):  # skip kinds that a user has registered
             continue
         fields = [_described(name, field) for name, field in member.model_fields.items() if name not in common]
         what = (inspect.getdoc(member) or "").split("\n\n")[0]

@@ -1,16 +1,16 @@
-"""Every committed picture, drawn from the committed tables beside it.
+"""Draw every committed picture from the committed tables, or check that the pictures are up to date.
 
-    python scripts/figures.py                       name the pictures that differ from what the code draws
+    python scripts/figures.py                       list the pictures that differ from what the code draws
     python scripts/figures.py --write               draw them again
     python scripts/figures.py --write results/demo  only the pictures of one folder of results
 
-`results/**/figures/NAME.svg` are drawn from the tables in the folder above: every figure for which the tables have
-enough data, and no other. `docs/images/` has a figure of the demo, and the roofline of `results/benchmarks`. Without
+`results/**/figures/NAME.svg` are drawn from the tables in the parent folder, with a picture for every figure for which
+the tables have enough data. `docs/images/` has a figure of the demo, and the roofline of `results/benchmarks`. Without
 `--write` the script ends with exit code 1 if a picture differs.
 
-The place of words and of panels depends on the fonts of the machine that drew them, and the last digits of a statistic
-on its processor. So two pictures count as the same if their words, colors and marks are equal and their numbers nearly
-equal.
+The positions of words and panels depend on the fonts of the machine that drew them, and the last digits of a statistic
+depend on its processor. Two pictures are therefore considered the same if their words, colors and marks are equal and
+their numbers are nearly equal.
 """
 
 import argparse
@@ -27,19 +27,19 @@ ROOT = Path(__file__).resolve().parent.parent
 DEMO = Path("results/demo")
 BENCHMARKS = Path("results/benchmarks")
 ROOFLINES = ("engine.json", "engine-pairs.json")
-CLOSE = 0.01  # in pixels, or in the unit of another number
+CLOSE = 0.01  # the largest difference between equal numbers, in pixels or in the unit of the number
 _NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:e-?\d+)?)")
 _LAYOUT = re.compile(r'<svg[^>]*>|<rect[^>]*>|<path class="(?:back|fore)ground"[^>]*>|(?<=<g) transform="[^"]*"')
 
 
 def folders() -> list[Path]:
-    """The folders of results with pictures, those of the pages included, relative to the root."""
+    """The folders with pictures, including the pictures of docs pages, relative to the root."""
     stores = {path.parent.relative_to(ROOT) for path in (ROOT / "results").rglob("figures")}
     return sorted(stores | {DEMO, BENCHMARKS})
 
 
 def pictures(folder: Path) -> Iterator[tuple[Path, str]]:
-    """The pictures that a folder's tables give: each one's path relative to the root, and its text.
+    """Yield each picture that can be drawn from a folder's tables: its path relative to the root, and its text.
 
     Args:
         folder: relative to the root.
@@ -76,7 +76,7 @@ def same(one: str, other: str) -> bool:
 
 
 def differing(folder: Path) -> dict[Path, str | None]:
-    """The pictures of a folder that differ from its tables, with the text they should have; None: delete it."""
+    """The paths of the pictures that are out of date, each with its new text, or with None if it is to be deleted."""
     drawn = dict(pictures(folder))
     committed = [path.relative_to(ROOT) for path in (ROOT / folder / "figures").glob("*.svg")]
     changed = {path: text for path, text in drawn.items() if not _committed(path, text)}
@@ -91,7 +91,11 @@ def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="*", type=Path, help="folders of results (default: all)")
-    parser.add_argument("--write", action="store_true", help="draw what differs; delete what the tables do not give")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="draw the pictures that differ, and delete pictures that the tables do not give",
+    )
     options = parser.parse_args()
     known = folders()
     chosen = [path.resolve() for path in options.folder] or [ROOT / path for path in known]

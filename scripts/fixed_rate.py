@@ -5,8 +5,8 @@
 Both mem and NC1 grow with the noise rate eta, so their correlation over noise rates means little. The part `fixed-rate`
 of the study `mechanism` has one rate, four weight decays and three lengths of training. For each loss and seed, the
 script correlates test NC1 with mem, with mem / D, and with 1/D^2 alone, which shares D with NC1. It does so over all
-settings, within one weight decay (so that only the length varies), and within one length. The means over seeds come
-with Student's interval.
+settings, within each weight decay (so that only the length varies), and within each length. The means over seeds are
+written with Student's intervals.
 """
 
 import argparse
@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 
 def correlation(x: Array, y: Array, group: NDArray[np.int64]) -> float:
-    """Pearson's correlation of the deviations of x and y from their means in each group.
+    """Pearson's correlation of x and y within groups: each value enters as the deviation from the mean of its group.
 
     >>> x, y, group = np.array([0.0, 1.0, 5.0, 6.0]), np.array([1.0, 2.0, 1.0, 2.0]), np.array([0, 0, 1, 1])
     >>> round(correlation(x, y, group), 6), round(correlation(x, y, np.zeros(4, dtype=int)), 6)
@@ -41,7 +41,7 @@ def correlation(x: Array, y: Array, group: NDArray[np.int64]) -> float:
 
 
 def rows(analysis: Analysis) -> Iterator[dict[str, object]]:
-    """One row per loss, predictor and comparison."""
+    """Yield a row for each loss, predictor and comparison."""
     runs = analysis.runs
     fields = {path: np.array(analysis.field(path).tolist(), dtype=np.float64) for path in (DECAY, EPOCHS)}
     readings = {name: np.asarray(runs[name], dtype=np.float64) for name in ("nc1_test", "class_distance")}

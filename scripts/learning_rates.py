@@ -1,12 +1,12 @@
-"""The learning rate of each loss of a part, by one procedure that uses no wrong label.
+"""Choose the learning rate of each loss in a part of a study by one procedure, without noise in the labels.
 
     python scripts/learning_rates.py loss-function ten-class --scale medium --per-class 1000 \
         --grid 0.01 0.03 0.1 0.3 --write results/medium/learning_rates.csv
 
 Each loss of the part is trained once at each rate of the grid, without noise, on the first data set of the part and
-with a seed that no study uses. The rate with the lowest training loss after the last epoch is chosen; if several are
-equal, the smallest of them. The choices are written into the study by hand, and `tests/scripts/test_learning_rates.py`
-compares the two.
+with a seed that no study uses. The rate with the lowest training loss after the last epoch is chosen, or the smallest
+of these rates if there are several. The choices are copied into the study by hand, and
+`tests/scripts/test_learning_rates.py` checks that the study agrees with the table.
 """
 
 import argparse
@@ -27,7 +27,7 @@ Row = dict[str, object]
 
 
 def members(study: str, part: str, scale: str, per_class: int | None) -> list[Experiment]:
-    """One experiment per loss of the part, at eta 0, on its first data set, with the seed of this procedure."""
+    """One experiment for each loss of the part, at eta 0, on the first data set of the part, with the special seed."""
     overrides = {"noise.rate": 0.0, "seed": SEED} | ({} if per_class is None else {"data.per_class": per_class})
     experiments = [one for name, one in Study.load(study).experiments(scale, overrides) if name == part]
     if not experiments:
@@ -37,7 +37,7 @@ def members(study: str, part: str, scale: str, per_class: int | None) -> list[Ex
 
 
 def at_rate(experiment: Experiment, lr: float) -> Experiment:
-    """The same experiment with another learning rate, evaluated once."""
+    """The same experiment with a different learning rate, evaluated only after the last epoch."""
     training = experiment.training
     optimizer = training.optimizer.replace(lr=lr)
     return experiment.replace(training=training.replace(optimizer=optimizer, evaluate_every=training.epochs))
@@ -55,7 +55,7 @@ def tried(experiment: Experiment, grid: Sequence[float]) -> list[Row]:
 
 
 def chosen(rows: Sequence[Row]) -> float:
-    """The rate with the lowest training loss; if several are equal, the smallest of them.
+    """The rate with the lowest training loss, or the smallest of these rates if there are several.
 
     >>> chosen([{"lr": 0.1, "train_loss": 0.2}, {"lr": 0.3, "train_loss": None}, {"lr": 0.01, "train_loss": 0.2}])
     0.01

@@ -2,10 +2,10 @@
 
     python scripts/make_subset.py FOLDER [OUT]
 
-FOLDER holds the four files (gzip or not). The subset is the first 1,000 training images of each class, the first 1,000
-test images of classes 0 and 1 and the first 200 of the others, each with its index in the full set. The file is the
-same on every machine with the same zlib. `byrote.data.bundled` checks the SHA-256 of its content, which this script
-prints.
+FOLDER contains the four files, compressed with gzip or not. The subset consists of the first 1,000 training images of
+each class, the first 1,000 test images of classes 0 and 1, and the first 200 test images of the other classes, each
+with its index in the full set. The file is the same on every machine with the same zlib. This script prints the SHA-256
+of the content, which `byrote.data.bundled` checks.
 """
 
 import argparse

@@ -1,12 +1,13 @@
 """Apply each listed mutation to a copy of the package, one at a time, and check that the tests catch it.
 
-    python scripts/mutations.py            all of them
-    python scripts/mutations.py --quick    the ones marked quick
-    python scripts/mutations.py PART ...   those of tests/mutations.d/PART.toml
+    python scripts/mutations.py            apply all mutations
+    python scripts/mutations.py --quick    apply those marked quick
+    python scripts/mutations.py PART ...   apply those in tests/mutations.d/PART.toml
 
 An entry names a file, a text that occurs in it exactly once, its replacement, the tests that must fail, and why the
 mutation would matter. The script ends with exit code 1 if a mutation survives or no longer applies. A mutation that
-needs processor units (`needs = "tiles"`, `"vectors"` or `"pairs"`) is left out, and counted, on a machine without them.
+needs special processor units (`needs = "tiles"`, `"vectors"` or `"pairs"`) is skipped on a machine without them; the
+last line states how many were skipped.
 """
 
 import argparse
@@ -21,8 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT = 600.0  # seconds for one run of pytest
-SERVER = multiprocessing.get_context("forkserver")  # its processes start with these libraries, but not byrote
+LIMIT = 600.0  # the time limit of one run of pytest, in seconds
+SERVER = multiprocessing.get_context(
+    "forkserver"
+)  # new processes start with these libraries loaded, but without byrote
 SERVER.set_forkserver_preload(["torch", "numpy", "scipy.stats", "duckdb", "pydantic", "pytest", "hypothesis"])
 
 
@@ -41,7 +44,7 @@ class Mutation:
 
     @property
     def problem(self) -> str:
-        """Why the mutation does not apply to the code as it is; empty when it does."""
+        """Why the mutation cannot be applied to the present code; empty if it can be applied."""
         path = ROOT / self.file
         if not path.is_file():
             return f"{self.file} is gone"
@@ -50,7 +53,7 @@ class Mutation:
 
 
 def has_units(kind: str) -> bool:
-    """Whether this machine can run the code for processor units of one kind; tile units may be emulated."""
+    """Whether this machine can run code for one kind of processor units; units for tiles may be emulated."""
     from byrote.engine.kernels.library import kernels
 
     sys.path.insert(0, str(ROOT / "tests"))
@@ -63,7 +66,7 @@ def has_units(kind: str) -> bool:
 
 
 def load(parts: list[str]) -> list[Mutation]:
-    """The entries of all lists, or of those named."""
+    """Load the entries of all lists, or of the named lists."""
     mutations = []
     for path in sorted((ROOT / "tests" / "mutations.d").glob("*.toml")):
         if not parts or path.stem in parts:
@@ -73,7 +76,7 @@ def load(parts: list[str]) -> list[Mutation]:
 
 
 def tested(folder: Path, tests: str) -> None:
-    """Run pytest over `tests`, long ones included, with the package of `folder`; called in a process of its own."""
+    """Run pytest on `tests`, long tests included, with the package in `folder`; called in a separate process."""
     import pytest
 
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -98,14 +101,14 @@ def outcome(folder: Path, tests: str) -> int:
 
 
 def write(target: Path, source: str) -> None:
-    """Write a source file and delete its .pyc file, which Python would reuse if length and second are the same."""
+    """Write a source file and delete its .pyc file, which Python reuses if size and time (in seconds) are equal."""
     target.write_text(source, "utf-8")
     for compiled in (target.parent / "__pycache__").glob(f"{target.stem}.*.pyc"):
         compiled.unlink()
 
 
 def survives(mutation: Mutation, folder: Path) -> bool:
-    """Whether the tests pass with the mutation in place (1 is pytest's code for failed tests)."""
+    """Whether the tests still pass with the mutation applied; pytest's exit code for failed tests is 1."""
     target = folder / mutation.file
     source = target.read_text("utf-8")
     write(target, source.replace(mutation.find, mutation.replace))
@@ -119,7 +122,7 @@ def copy_of_the_project(folder: Path) -> Path:
     """Copy everything that the tests need into another folder."""
     for name in ("src", "tests", "docs", "scripts", "benchmarks"):
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name)  # with the compiled kernels, which each run of pytest needs
+            shutil.copytree(ROOT / name, folder / name)  # includes the compiled kernels, which each run of pytest needs
     for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md"):
         if (ROOT / name).is_file():
             shutil.copy(ROOT / name, folder / name)
@@ -127,7 +130,7 @@ def copy_of_the_project(folder: Path) -> Path:
 
 
 def failing(folder: Path, requested: list[str]) -> list[str]:
-    """The tests that do not pass; whole files are first run together, because pytest's start takes most of the time."""
+    """The tests that fail; whole files are first run together, because the start of pytest takes most of the time."""
     plain = [tests for tests in requested if " " not in tests]
     if len(plain) > 1 and outcome(folder, " ".join(plain)) == 0:
         requested = [tests for tests in requested if tests not in plain]
@@ -135,7 +138,7 @@ def failing(folder: Path, requested: list[str]) -> list[str]:
 
 
 def judge(group: list[Mutation]) -> list[str]:
-    """The survivors of one list, in words."""
+    """Apply the mutations of one list, and describe those that survive."""
     survivors: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         folder = copy_of_the_project(Path(name))
@@ -167,7 +170,11 @@ def main() -> int:
         survivors = [line for lines in pool.map(judge, groups) for line in lines]
     for line in broken + survivors:
         print(f"not caught: {line}", file=sys.stderr)
-    left_out = f", {len(applicable) - len(chosen)} left out: no such units" if len(applicable) > len(chosen) else ""
+    left_out = (
+        f", {len(applicable) - len(chosen)} skipped: this machine lacks their units"
+        if len(applicable) > len(chosen)
+        else ""
+    )
     caught = len(chosen) - len(survivors)
     print(f"{caught} mutations caught, {len(survivors)} survived, {len(broken)} no longer apply{left_out}")
     return 1 if broken or survivors or not chosen else 0

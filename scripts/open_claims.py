@@ -1,11 +1,11 @@
-"""The cost of deciding each claim of the papers that no study decides, by the rule's own forecast.
+"""Forecast what it would cost to decide each claim of the papers that no study has decided.
 
     python scripts/open_claims.py --write results/medium/open_claims.csv
 
-A claim is open if every study that tests it at its largest scale is inconclusive. For each such study, the table gives
-the number of further seeds that the rule foresees (`byrote claims --power`) and their core-minutes. One seed costs what
-the study spent on the runs that the claim used, divided by the seeds of the claim's largest cell. If a hundred more
-seeds would not decide the claim, the cost is empty.
+A claim is open if, at the largest scale at which it was tested, its verdict is inconclusive in every study. For each of
+these studies, the table gives the number of further seeds in the forecast (`byrote claims --power`) and their
+core-minutes. The cost of one seed is the time of the runs that the claim used, divided by the number of seeds in the
+claim's largest cell. If a hundred more seeds would not decide the claim, the cost is empty.
 """
 
 import argparse
@@ -28,7 +28,7 @@ COLUMNS = ("claim", "study", "scale", "runs", "seeds", "forecast", "more_seeds",
 
 
 def open_claims(folders: list[Path]) -> Iterator[tuple[str, list[Path]]]:
-    """Each claim that the studies of its largest scale leave open, with their folders."""
+    """Each claim that is open at its largest scale, with the folders of the studies at this scale."""
     judged = summary.judged(folders)
     for id in summary.OF_THE_PAPERS:
         tested = [
@@ -41,7 +41,7 @@ def open_claims(folders: list[Path]) -> Iterator[tuple[str, list[Path]]]:
 
 
 def cost(verdict: dict[str, Any], about: dict[str, Any]) -> tuple[int, float]:
-    """The seeds of a claim's largest cell, and the core-minutes of one more seed.
+    """The number of seeds in a claim's largest cell, and the core-minutes of one more seed.
 
     >>> cost({"runs": 40, "details": [{"seeds": 10}, {"seeds": 5}]}, {"seconds": 6000.0, "planned": 80, "not_run": []})
     (10, 5.0)
@@ -52,7 +52,7 @@ def cost(verdict: dict[str, Any], about: dict[str, Any]) -> tuple[int, float]:
 
 
 def seeds_of(forecast: str) -> int | None:
-    """The number of seeds that would decide a claim according to its forecast; None if no number would.
+    """The number of seeds that would decide a claim according to its forecast; None if the forecast names no number.
 
     >>> seeds_of("12 more seeds would decide it in 81% of cases"), seeds_of("even 100 more seeds would decide it in 5%")
     (12, None)
@@ -62,7 +62,7 @@ def seeds_of(forecast: str) -> int | None:
 
 
 def rows(studies: list[Path]) -> Iterator[dict[str, object]]:
-    """One row per open claim and study."""
+    """A row for each open claim and study."""
     for id, folders in open_claims(studies):
         for folder in folders:
             store = byrote.open(folder)

@@ -1,18 +1,18 @@
-"""Train the papers' own scale on a GPU within a time limit, the most valuable runs first.
+"""Train runs at the papers' original scale on a GPU within a time limit, in order of their value.
 
     python scripts/paper_on_gpu.py --out DIR [--max-time MINUTES] [--device cuda] [--skip-checks]
 
-It needs no network: the data sets must be in the cache (`byrote data get mnist`, `byrote data get fashion_mnist`). It
-first runs the tests of networks and training on the device, then `benchmarks/accelerator.py`, then the slices of the
-studies' scale `paper` in this order:
+The script needs no network access: the data sets must be in the cache (`byrote data get mnist`,
+`byrote data get fashion_mnist`). It first runs the tests of networks and training on the device, then
+`benchmarks/accelerator.py`, and then these slices of the studies at scale `paper`:
 
 1. figure-1: MD's Figure 1 as printed (9 x 2048), MNIST and Fashion-MNIST, CE and LS, five noise rates, ten seeds.
 2. resnet-18: LF's ResNet-18 on all of MNIST, four losses, eta 0, .2, .4, .6, two seeds.
 
-Runs are kept in DIR/stores/SLICE, and the results to share in DIR/results: at most eight files of 16 MB. The results of
-a slice are written when it ends, or when the time is up, with the runs that it has by then. The same command continues
-where it stopped. Runs have the keys that the studies ask for, so `byrote run STUDY --scale paper` does not train them
-again.
+Runs are kept in DIR/stores/SLICE, and the results to share in DIR/results: at most eight files of at most 16 MB. The
+results of a slice are written when the slice ends or the time is up, with the runs that have finished. If the command
+is run again, it continues where it stopped. The runs have the same keys as in the studies, so
+`byrote run STUDY --scale paper` does not train them again.
 """
 
 import argparse
@@ -41,11 +41,11 @@ class Slice:
     """A part of a study at one scale, or some of its runs.
 
     Args:
-        name: the name of the slice's folder.
+        name: the slice's name, which is also the name of its folder.
         study: a built-in study or a TOML file.
-        part: the part.
-        scale: the scale.
-        axes: lists of values by path, which replace those of the part.
+        part: the name of a part of the study.
+        scale: the name of a scale of the study.
+        axes: lists of values by path, which replace the axes of the part.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Slice:
     axes: Mapping[str, list[Any]]
 
     def grid(self) -> Study:
-        """The study with only this part and these axes, which also replace those of the scale."""
+        """The study with only this part; the axes of the slice also replace the axes of the scale."""
         study = Study.load(self.study)
         (part,) = [part for part in study.part if part.name == self.part]
         scales = dict(part.scales)
@@ -79,10 +79,10 @@ SLICES = (
 
 
 def checked(out: Path) -> None:
-    """Run the tests of networks and training, and the benchmark of the device; both leave a file in the results.
+    """Run the tests of networks and training and the benchmark of the device; each writes a file into the results.
 
     Raises:
-        RuntimeError: a test failed, or the benchmark did.
+        RuntimeError: a test or the benchmark failed.
     """
     for name, command in (
         ("tests.txt", ["-m", "pytest", "-q", "-p", "no:cacheprovider", *CHECKS]),
@@ -110,10 +110,10 @@ def share(store: Path, results: Path, name: str) -> list[Path]:
 
 
 def check_size(results: Path) -> None:
-    """Check that there are at most eight files of 16 MB.
+    """Check that there are at most eight files of at most 16 MB each.
 
     Raises:
-        ValueError: there are more files, or there is a larger file.
+        ValueError: there are more files, or a file is larger.
     """
     files = [path for path in results.rglob("*") if path.is_file()]
     large = [path for path in files if path.stat().st_size > MOST_BYTES]
@@ -132,14 +132,14 @@ def carry_out(
     clock: Callable[[], float] = time.monotonic,
     **options: Any,
 ) -> int:
-    """Train the slices one after another until the time is over; returns how many are complete.
+    """Train the slices one after another until the time is up, and return how many are complete.
 
     Args:
-        slices: in the order of their value.
+        slices: the slices, most valuable first.
         out: the folder of the stores and results.
         device: "cuda" or "cpu".
         minutes: the time limit.
-        clock: seconds, for tests.
+        clock: a function that returns the time in seconds; tests replace it.
         options: further arguments of `byrote.run`.
     """
     began, whole = clock(), 0
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--max-time", type=float, default=30.0, help="minutes for the whole script")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--skip-checks", action="store_true", help="run neither the tests nor the benchmark")
+    parser.add_argument("--skip-checks", action="store_true", help="skip the tests and the benchmark")
     options = parser.parse_args(arguments)
     began = time.monotonic()
     (options.out / "results").mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,10 @@
-"""Does bfloat16 change the measures by less than another seed does?
+"""Does training in bfloat16 change the measures by less than a different seed does?
 
     python scripts/precision.py results/small/precision [--write docs/precision.md]
 
-For each setting, loss and rate: the mean over seeds of (bf16 - fp32), paired by seed, against the standard deviation
-over seeds of the fp32 runs. The last line says how many of the comparisons stay within one seed spread.
+For each setting, loss and rate, the script compares the mean over seeds of (bf16 - fp32), paired by seed, with the seed
+spread, which is the standard deviation of the fp32 runs over seeds. The last line states how many comparisons are
+within one seed spread.
 """
 
 import argparse
@@ -18,12 +19,12 @@ from byrote.table import Table
 
 MEASURES = ("j1", "j2", "mem_mean", "mem_noise_weighted_relative", "nc1_test")
 _FIELD = "training.precision"
-FLOOR = {"j1": 0.002, "j2": 0.002}  # the least spread: the share of a few samples
+FLOOR = {"j1": 0.002, "j2": 0.002}  # the least spread, which is the share of a few samples
 
 
 @dataclass(frozen=True)
 class Shift:
-    """How much bf16 changes one measure of one cell."""
+    """The change of one measure in one cell due to bf16."""
 
     cell: str
     measure: str
@@ -39,7 +40,7 @@ class Shift:
 
 
 def shifts(history: Table) -> list[Shift]:
-    """Every comparison that the runs allow. `history` has a row for each run and epoch, see `Analysis.table`."""
+    """All comparisons for which there are runs. `history` has a row for each run and epoch, see `Analysis.table`."""
     last = history.final().where(collapsed=False)
     comparisons = []
     for (classes, loss, rate), cell in last.groups("num_classes", "loss", "rate"):

@@ -1,4 +1,4 @@
-"""How many images a loss needs to resist noise: its last readings, by noise rate and number of training images.
+"""How many images does a loss need to resist noise? Final readings by noise rate and number of training images.
 
     python scripts/resistance.py results/small/robust --write results/small/resistance.csv --page docs/resistance.md
     python scripts/resistance.py results/medium/loss-function --write results/medium/resistance.csv \
@@ -26,13 +26,13 @@ READINGS = {
     "J2": "j2",
     "test accuracy": "test_accuracy",
 }
-FEWEST = 3  # a row of the page has at least this many sizes
+FEWEST = 3  # the page shows rows with at least this many numbers of images
 ON_PAGE = ("m", "test accuracy")
 COLUMNS = ("images_a_class", "loss", "eta", "reading", "seeds", "value", "low", "high")
 
 
 def rows(analysis: Analysis) -> Iterator[dict[str, object]]:
-    """One row per number of images, loss, noise rate and reading; m without noise is left out."""
+    """A row for each number of images, loss, noise rate and reading; m without noise is left out."""
     families = cells(analysis, vary=(SIZE,))
     family = max(families, key=lambda one: (len(one.by(SIZE)), len(one.all)))
     for images, cell in family.by(SIZE).items():
@@ -78,7 +78,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", type=Path, required=True)
     parser.add_argument("--page", type=Path, help="replace the tables of m and test accuracy on this page")
-    parser.add_argument("--scale", default="small", help="the scale in the names of the tables' places on the page")
+    parser.add_argument("--scale", default="small", help="the scale in the marks of the tables on the page")
     options = parser.parse_args()
     readings = list(rows(byrote.open(options.folder).analysis))
     with options.write.open("w", encoding="utf-8", newline="") as file:

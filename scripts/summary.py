@@ -1,10 +1,10 @@
-"""Every committed verdict beside what the papers report, and what each committed study cost, as Markdown tables.
+"""Markdown tables of all committed verdicts beside the results of the papers, and of the cost of each committed study.
 
     python scripts/summary.py             print them
-    python scripts/summary.py --write     put them where they belong: docs/studies.md, claims.md, findings.md
+    python scripts/summary.py --write     put them into docs/studies.md, docs/claims.md and docs/findings.md
 
-It reads results/demo, results/small/* and results/medium/* (the verdicts that `byrote report` wrote, and the tables
-behind them) and results/theory (the claims that need no run, from `byrote claims --theory --json`).
+The script reads results/demo, results/small/* and results/medium/* (the verdicts that `byrote report` wrote, and the
+tables of runs) and results/theory (the claims that need no run, from `byrote claims --theory --json`).
 """
 
 import argparse
@@ -20,8 +20,8 @@ THEORY = RESULTS / "theory"
 _ALONE = "theory alone"  # the column of the claims that need no run
 OF_THE_PAPERS = (*(f"A{n}" for n in range(2, 6)), "A5r", "A6", "A7", "A8", *(f"A{n}" for n in range(10, 16)))
 OF_THE_PAPERS += (*(f"B{n}" for n in range(1, 8)), "B9", "B10")
-_DEMO = "A2"  # the only claim that no study at `small` can decide, so the demo takes its place
-# the ten verdicts that tests/results/test_recomputed.py computes again in plain NumPy
+_DEMO = "A2"  # the demo decides the only claim that no study at scale `small` can decide
+# the ten verdicts that tests/results/test_recomputed.py recomputes in plain NumPy
 _TWICE = {
     "memorization-dilation": ("A5", "A5r", "A6", "A11", "A12"),
     "loss-function": ("B2", "B3", "B6", "B7"),
@@ -30,13 +30,13 @@ _TWICE = {
 
 
 def folders(root: Path) -> list[Path]:
-    """The judged stores, the demo first."""
+    """The folders of the stores with verdicts; the demo is first."""
     stores = [path.parent for path in root.rglob("verdicts.json") if (path.parent / "about.json").is_file()]
     return sorted(stores, key=lambda folder: (folder.name != "demo", folder.name, folder.parent.name != "small"))
 
 
 def store(folder: Path) -> str:
-    """The name of a judged store on a page: the study, with its scale if it is not `small`."""
+    """The name of a store on a page: the name of the study, and its scale if this is not `small`."""
     scale = folder.parent.name
     return f"{folder.name} {scale}" if scale == "medium" else folder.name
 
@@ -53,13 +53,13 @@ def _with_ends(value: float | None, ends: list[float | None] | None) -> str:
 
 
 def _numbers(verdict: dict[str, Any]) -> str:
-    """The mean over cells of each kind of check: a kind other than the first may be the one that fails the claim."""
+    """The means over cells of all kinds of checks, because any kind may be the reason that the claim fails."""
     kinds = [f"{kind} {_with_ends(value, ends)}" for kind, (value, *ends) in verdict["pooled"].items()]
     return "; ".join(kinds) if kinds else _with_ends(verdict["statistic"], verdict["interval"])
 
 
 def _word(verdict: dict[str, Any]) -> str:
-    """The word, in bold if it decides something: `**holds** except in 2 of 12 cells`."""
+    """The word of a verdict, in bold if the claim is decided: `**holds** except in 2 of 12 cells`."""
     word: str = verdict["verdict"]
     for decided in ("holds", "fails"):
         if word.startswith(decided):
@@ -75,14 +75,14 @@ def cell(verdict: dict[str, Any] | None) -> str:
 
 
 def judged(stores: list[Path]) -> dict[str, dict[str, dict[str, Any]]]:
-    """The verdicts of each study by claim, then those of theory alone."""
+    """The verdicts by claim for each study, and finally for theory alone."""
     named = {store(folder): folder for folder in stores} | {_ALONE: THEORY}
     paths = {name: folder / "verdicts.json" for name, folder in named.items()}
     return {name: {one["id"]: one for one in json.loads(path.read_text("utf-8"))} for name, path in paths.items()}
 
 
 def verdicts(stores: list[Path]) -> str:
-    """A table with a row per claim and a column per committed study, and theory."""
+    """A table with a row per claim, a column per committed study, and a column for theory."""
     by_study = judged(stores)
     lines = [f"| claim | published | {' | '.join(by_study)} |", f"|---|---|{'---|' * len(by_study)}"]
     for claim in registered():
@@ -93,7 +93,7 @@ def verdicts(stores: list[Path]) -> str:
 
 
 def costs(stores: list[Path]) -> str:
-    """The cost of each committed study."""
+    """A table of the cost of each committed study."""
     lines = ["| study | scale | runs | not run here | core-minutes | machine |", "|---|---|---|---|---|---|"]
     for folder in stores:
         about = json.loads((folder / "about.json").read_text())
@@ -106,7 +106,7 @@ def costs(stores: list[Path]) -> str:
 
 
 def claims_table() -> str:
-    """Every claim with its bar."""
+    """A table of all claims with their bars."""
     heads = ("id", "statement", "bar", "interval", "cells", "needs at least", "premise", "published")
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for one in registered():
@@ -116,13 +116,13 @@ def claims_table() -> str:
 
 
 def rows_computed_twice(stores: list[Path]) -> list[tuple[str, str, dict[str, Any]]]:
-    """The id, the study and the verdict of each row that is computed twice."""
+    """The id, the study and the verdict for each verdict that a test recomputes."""
     by_study = judged(stores)
     return [(id, study, by_study[study][id]) for study, ids in _TWICE.items() for id in ids]
 
 
 def words(stores: list[Path]) -> str:
-    """Ten verdicts with their numbers."""
+    """A table of the ten recomputed verdicts with their numbers."""
     heads = ("claim", "study", "statement", "verdict", "mean over cells, 95% interval", "runs")
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for id, study, verdict in rows_computed_twice(stores):
@@ -132,7 +132,7 @@ def words(stores: list[Path]) -> str:
 
 
 def by_scale(stores: list[Path]) -> str:
-    """A row per claim, a column per scale: each study's word and first estimate; then the words of its data sets."""
+    """A table with a row per claim: the word and first estimate of each study by scale, and the words by data set."""
     lines = ["| claim | small | medium | by data set at the largest scale |", "|---|---|---|---|"]
     every = judged(stores)
     for id in OF_THE_PAPERS:
@@ -155,7 +155,7 @@ def by_scale(stores: list[Path]) -> str:
 
 
 def tables(stores: list[Path]) -> dict[str, dict[str, str]]:
-    """The tables by page and by the name that marks a table's place on the page."""
+    """The tables of each page, by the name that marks the place of the table on the page."""
     return {
         "docs/claims.md": {"claims": claims_table()},
         "docs/studies.md": {"costs": costs(stores), "words": words(stores), "verdicts": verdicts(stores)},

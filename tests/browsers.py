@@ -1,4 +1,4 @@
-"""A real headless browser for tests, and the messages that a page causes in it."""
+"""A real headless browser for tests, which records the messages of a page."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ FLAGS = [
 
 @contextmanager
 def launched():
-    """Chromium; without one the test is skipped, or fails if BYROTE_REQUIRE_BROWSER is 1."""
+    """Launch Chromium; if it is missing, skip the test, or fail if BYROTE_REQUIRE_BROWSER is 1."""
     reason = "" if CHROMIUM else "no Chromium is found on the path"
     try:
         from playwright.sync_api import sync_playwright
@@ -39,7 +39,7 @@ def launched():
 
 @contextmanager
 def watched(browser, width=1300, scheme="light"):
-    """A tab, the messages of its console and scripts, and the addresses that it requests."""
+    """Return a tab, the messages of its console and scripts, and the addresses that it requests."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     tab = context.new_page()
     messages, requests = [], []

@@ -1,4 +1,4 @@
-"""An object store on the loopback, for tests of stores in a bucket."""
+"""A local object store, for tests of stores in a bucket."""
 
 import importlib
 import os
@@ -11,13 +11,13 @@ _NAMES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS
 
 
 def variables(address):
-    """The environment variables that a process needs to reach the server."""
+    """Return the environment variables that a process needs to reach the server."""
     return dict(zip(_NAMES, (address, "test", "test", "us-east-1"), strict=True))
 
 
 @contextmanager
 def served():
-    """Run a moto server with one bucket in this process; yields its address, which is set in the environment."""
+    """Run a moto server with one bucket in this process; set its address in the environment and yield it."""
     server = importlib.import_module("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -1,4 +1,4 @@
-"""Shared settings: one torch thread, a fixed Hypothesis seed, no home directory; and the devices that tests use."""
+"""Shared settings: one torch thread, a fixed Hypothesis seed, no home directory, and the devices for tests."""
 
 import os
 from collections import Counter
@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """For each test marked `every(k)`, keep every k-th case in the ordinary run and mark the others as long."""
+    """Keep every k-th case of each test marked `every(k)`, and mark the other cases as long."""
     cases = Counter()
     for item in items:
         marker = item.get_closest_marker("every")
@@ -40,7 +40,7 @@ def generator() -> torch.Generator:
 
 @pytest.fixture(params=DEVICES)
 def device(request, monkeypatch):
-    """The device of a test: the CPU, then this machine's GPU (with TF32 off) or a simulated one."""
+    """Run the test on the CPU, then on this machine's GPU (with TF32 off) or on a simulated GPU."""
     if request.param == "pretended":
         with pretended():
             yield "cuda"
@@ -52,6 +52,6 @@ def device(request, monkeypatch):
 
 @pytest.fixture(scope="module")
 def browser():
-    """A headless Chromium; without one the test is skipped, or fails if a browser is required."""
+    """Yield a headless Chromium; if it is missing, skip the test, or fail if a browser is required."""
     with launched() as chromium:
         yield chromium

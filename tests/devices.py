@@ -1,8 +1,8 @@
-"""A simulated GPU for machines without one: its tensors are in the CPU's memory but obey the rules of a second device.
+"""A simulated GPU for machines without a GPU: its tensors are in CPU memory but follow the rules of another device.
 
-A tensor that is created on or moved to "cuda" reports that device. As with CUDA, it is an error to give an operator
-tensors of both devices, to give a kernel the address of such a tensor, to pass it to numpy, or to fill it from a CPU
-generator. So every branch for an accelerator runs in the tests, except for CUDA's own kernels and their rounding.
+A tensor that is created on or moved to "cuda" reports that device. As with CUDA, it is an error to mix tensors of both
+devices in an operator, and to use a "cuda" tensor in numpy, in a kernel that takes addresses, or with a CPU generator.
+The tests thus run every branch for an accelerator, except for CUDA's own kernels and their rounding.
 """
 
 from contextlib import ExitStack, contextmanager
@@ -27,11 +27,11 @@ def _storage(x):
 
 
 class Accelerator:
-    """The memory that counts as the device's, and the number of copies to and from the device.
+    """Records which memory belongs to the simulated device, and counts the copies to and from it.
 
     Attributes:
         copies: the number of copies between host and device and of reads of single numbers; the host waits for each.
-        busy: whether a call with tensors of the device is running; torch creates new tensors of such a call there too.
+        busy: whether an operator with tensors of the device is running; it creates new tensors on the device too.
     """
 
     def __init__(self):
@@ -45,7 +45,7 @@ class Accelerator:
         return reference is not None and not reference.expired()
 
     def pin(self, x):
-        """A copy of x in pinned memory, which the device reads without the host."""
+        """Return a copy of x in pinned memory, from which copies to the device need not wait."""
         copy = x.clone()
         self._pinned[_storage(copy)._cdata] = StorageWeakRef(_storage(copy))
         return copy
@@ -56,7 +56,7 @@ class Accelerator:
         return reference is not None and not reference.expired()
 
     def put(self, x, far=True):
-        """Count the memory of x as the device's, or as the host's."""
+        """Mark the memory of x as the device's or as the host's."""
         storage = _storage(x)
         if far:
             self._far[storage._cdata] = StorageWeakRef(storage)
@@ -66,7 +66,7 @@ class Accelerator:
 
 
 def _tensors(*values):
-    """The tensors with numbers among these values, including those inside lists and mappings."""
+    """Return the tensors among these values, including those inside lists and mappings."""
     tensors = []
     for value in values:
         if isinstance(value, torch.Tensor):
@@ -79,7 +79,7 @@ def _tensors(*values):
 
 
 class _Operators(TorchDispatchMode):
-    """Checks that the operands of every operator are on one device, and puts the result on that device."""
+    """Checks that the operands of every operator are on the same device, and puts the result on that device."""
 
     def __init__(self, device):
         super().__init__()
@@ -103,7 +103,7 @@ class _Operators(TorchDispatchMode):
 
 
 def _check_layouts(parameters, gradients):
-    """CUDA's fused optimizers read parameter and gradient in memory order, and refuse two different orders."""
+    """Refuse parameters and gradients with different memory layouts, as CUDA's fused optimizers do."""
     for p, g in zip(parameters, gradients, strict=True):
         strides = zip(p.shape, p.stride(), g.stride(), strict=True)
         if p.shape != g.shape or any(one != other for size, one, other in strides if size > 1):
@@ -111,7 +111,7 @@ def _check_layouts(parameters, gradients):
 
 
 class _Calls(TorchFunctionMode):
-    """Handles every call that names, reads or changes a device."""
+    """Intercepts every torch call that names, reads or changes a device."""
 
     def __init__(self, device):
         super().__init__()
@@ -129,7 +129,7 @@ class _Calls(TorchFunctionMode):
             if function == torch.Tensor.is_cpu.__get__:
                 return not far and function(first)
             if function in _OF_THE_HOST and far:
-                raise TypeError(f"{function.__name__} needs a tensor of the host, got one on cuda")
+                raise TypeError(f"{function.__name__} expected a tensor of the host, got a cuda tensor")
             if function in (torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.cuda):
                 return self._moved(function, first, args[1:], kwargs)
             if function is torch.Tensor.pin_memory:
@@ -139,11 +139,11 @@ class _Calls(TorchFunctionMode):
         return self._created(function, first, args, kwargs)
 
     def _created(self, function, first, args, kwargs):
-        """The result of a call that may name the device of a new tensor."""
+        """Run a call that creates a tensor, possibly on a named device."""
         wanted = kwargs.get("device")
         on_device = wanted is not None and torch.device(wanted).type == FAR.type
         if kwargs.get("generator") is not None and (on_device or (first is not None and self.device.holds(first))):
-            raise RuntimeError("a generator of the cpu cannot fill a tensor on cuda")
+            raise RuntimeError("a CPU generator cannot fill a cuda tensor")
         if on_device:
             kwargs.pop("device")
         before = self.device.busy
@@ -157,7 +157,7 @@ class _Calls(TorchFunctionMode):
         return tensor
 
     def _moved(self, function, x, args, kwargs):
-        """x on the requested device, with the other requested changes."""
+        """Move x to the requested device, and apply the other requested changes, such as a dtype."""
         wanted = {torch.Tensor.cpu: torch.device("cpu"), torch.Tensor.cuda: FAR}.get(function)
         rest = [] if wanted else list(args)
         if wanted is None:
@@ -188,7 +188,7 @@ def _names_device(value):
 
 @contextmanager
 def pretended():
-    """A context in which "cuda" can be used as a device; yields the `Accelerator`."""
+    """Make "cuda" usable as a device inside this context; yield the `Accelerator`."""
     device, load = Accelerator(), torch.load
 
     def loaded(path, map_location=None, **options):
@@ -208,8 +208,8 @@ def pretended():
 def same(actual, wanted, device, bar=1e-3):
     """Whether two results are equal: bit for bit on the CPU, within rounding on another device.
 
-    On another device the kernels of a product may change with the number of runs. Results then agree within the
-    rounding of their sums, but only after one step or epoch: later, flipped gates increase the difference.
+    On another device, the kernel chosen for a product may depend on the number of runs. Results then agree within
+    rounding, but only for one step or epoch: later, ReLU gates that flipped increase the difference.
     """
     if device == "cpu":
         assert torch.equal(actual, wanted)

@@ -1,4 +1,4 @@
-"""Artificial results for data whose labels are only given, alone or together with results for known labels."""
+"""Artificial results for data without known true labels, alone or next to results for data with true labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["beside_given", "labels_given"]
 
 
 def labels_given(results: Results) -> Results:
-    """The same runs, as if the labels of their data were only given."""
+    """Return the same runs, as if the true labels of their data were unknown."""
     specs = []
     for text in results.runs["spec"].tolist():
         spec = json.loads(text)
@@ -25,14 +25,14 @@ def labels_given(results: Results) -> Results:
 
 
 def beside_given(results: Results) -> Results:
-    """Results with an extra run before each run: its labels are only given, its key is new, its readings are absurd."""
+    """Insert a copy before each run, without true labels, with a new key and with absurd readings."""
     other = labels_given(results)
     keys = {key: f"given-{key}" for key in results.runs["key"].tolist()}
     renamed = np.array([keys[key] for key in results.runs["key"].tolist()], dtype=object)
     count = len(results.runs)
     order = np.arange(2 * count).reshape(2, count).T.ravel()
     runs = Table.concat([other.runs.with_column("key", renamed), results.runs]).take(order)
-    place = np.argsort(order)  # the place of each run in the joined order
+    place = np.argsort(order)  # the position of each run in the joined order
     absurd = results.history
     for name in TRUE_LABELS:
         if name in absurd:

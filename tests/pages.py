@@ -1,4 +1,4 @@
-"""The instructions of a page of the documentation: files to write, and commands to type."""
+"""Follow a documentation page as a reader would: write its files and run its commands."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    """The language and the text of each fenced block, in order."""
+    """Return the language and the text of each fenced block, in order."""
     return re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
@@ -23,7 +23,7 @@ def follow(page: Path, folder: Path, command: Callable[[Sequence[str]], int]) ->
     commands.
 
     Returns:
-        How many files were written, and how many commands were given; each command must end with 0.
+        The number of files written, and the number of commands run; each command must exit with code 0.
     """
     files = commands = 0
     for language, text in blocks(page):
@@ -40,7 +40,7 @@ def follow(page: Path, folder: Path, command: Callable[[Sequence[str]], int]) ->
 
 
 def run_blocks(page: Path) -> tuple[int, dict[str, Any]]:
-    """Execute the Python blocks that are not files in one namespace; returns their number and the namespace."""
+    """Execute, in one namespace, the Python blocks that are not files; return their number and the namespace."""
     names: dict[str, Any] = {}
     texts = [text for language, text in blocks(page) if language == "python" and not text.startswith("# ")]
     for text in texts:

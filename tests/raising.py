@@ -1,4 +1,4 @@
-"""Components of a user's own module that raise an exception at different stages of a run."""
+"""Components, defined as in a user's own module, that raise an exception at different stages of a run."""
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from byrote.recipe import Schedule
 
 
 class Law(Noise):
-    """A law that raises when it draws labels."""
+    """A noise law that raises when it draws labels."""
 
     def effective_rate(self, num_classes):
         return 0.25
@@ -20,7 +20,7 @@ class Law(Noise):
 
 
 class RatelessLaw(Law):
-    """A law that raises when its rate is read."""
+    """A noise law that raises when its rate is read."""
 
     def effective_rate(self, num_classes):
         raise LookupError("in the rate of the law")
@@ -30,7 +30,7 @@ class Built(MLP):
     """A network that raises when it is built."""
 
     def create(self, input_shape, num_outputs, generator):
-        raise LookupError("in the network's making")
+        raise LookupError("in the network's constructor")
 
 
 class Forward(nn.Module):

@@ -1,4 +1,4 @@
-"""Artificial tables of runs like those of a store: rows of facts and readings become specs, runs and a history."""
+"""Turn rows of facts and readings into artificial results like those of a store: specs, runs and a history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {
     "nMSE": {"kind": "normalized_mse", "scale": 1.0},
 }
 _FACTS = ("loss", "alpha", "num_classes", "n_train", "n_test", "feature_width", "effective_rate", "start_loss")
-_OUTSIDE = {  # facts of a row that a spec contains
+_OUTSIDE = {  # the facts in a row that belong to a spec
     *("key", "study", "part", "dataset", "classes", "network", "depth", "width", "noise", "rate", "seed", "epochs"),
     *("batch_size", "optimizer", "lr", "momentum", "weight_decay", "dropout", "schedule", "precision", "balance"),
     *("preprocessing", "resolution", "labels", "start", "status", "error", "noise_seed", "spec", "bind", "contents"),
@@ -33,7 +33,7 @@ def _present(value: Any) -> bool:
 
 
 def spec_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec of a row; dotted paths in its `spec` override the rest."""
+    """Build the spec of a row; dotted paths in the row's `spec` override the rest."""
     classes = str(row.get("classes", "all"))
     loss = dict(KINDS.get(row["loss"], {"kind": str(row["loss"]).lower()}))
     if _present(row.get("alpha")) and row["loss"] in ("LS", "LR", "RLL"):
@@ -70,7 +70,7 @@ def spec_of(row: Mapping[str, Any]) -> dict[str, Any]:
 def results_of(
     rows: Iterable[Mapping[str, Any]], features: Table | None = None, about: Mapping[str, Any] | None = None
 ) -> Results:
-    """Results from rows, each of which holds the facts of a run and the readings of one epoch."""
+    """Make results from rows; each row contains the facts of a run and the readings of one epoch."""
     listed = [dict(row) for row in rows]
     places: dict[str, int] = {}
     runs: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Every component is built from a spec, rebuilt from its data, and identified by its content."""
+"""Every component can be built from a spec, rebuilt from its own data, and identified by its content."""
 
 import pickle
 
@@ -48,7 +48,7 @@ def test_different_values_have_different_digests(a, b):
 def test_digests_are_pinned():
     assert canonical({"b": 1, "a": [0.1, None]}) == '{"a":[0.1,null],"b":1}'
     assert digest({"b": 1, "a": [0.1, None]}) == "39c1a64c21a6f8de"
-    assert Circle(1.0).digest() == Circle(1).digest(), "an integer and its float are one value"
+    assert Circle(1.0).digest() == Circle(1).digest(), "an integer and an equal float are the same value"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The page on models: its study, command and code run; a stored model is the model that was trained."""
+"""The page on models: its study, command and code work, and a stored model equals the trained model."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_the_page_on_models(folder):
 
 
 def test_a_stored_model_is_the_one_that_was_trained(folder):
-    """The model's accuracy on its training labels equals J1 in the history; that of another run does not."""
+    """The stored model's accuracy on its training labels equals J1 in the history; another run's model differs."""
     store = byrote.open("runs/kept")
     for key, j1, j2 in zip(*(store.analysis.runs[name] for name in ("key", "j1", "j2")), strict=True):
         train, samples = store.experiment(key).data.load("train"), store.samples(key)

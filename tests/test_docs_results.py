@@ -1,4 +1,4 @@
-"""The page on tables: every block of code runs, and its results are those of the stored runs."""
+"""The page on tables: every code block runs, and gives the results of the stored runs."""
 
 import importlib
 
@@ -29,7 +29,7 @@ def test_the_page_on_tables(monkeypatch, capsys):
 
 
 def test_a_reading_that_does_not_exist_is_null_in_sql_and_files_and_nan_in_pandas(tmp_path):
-    """As the page states, and an average leaves the value out."""
+    """A missing reading is null in SQL and files and NaN in pandas, and averages skip it, as the page states."""
     pandas = pytest.importorskip("pandas", reason="needs the extra: pip install 'byrote[frames]'")
     table = byrote.open(DOCS.parent / "results" / "demo").history()
     history = table.to_duckdb()

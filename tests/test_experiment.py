@@ -1,4 +1,4 @@
-"""Keys identify content, studies are grids, and a mistake in a study gives one sentence."""
+"""Keys identify experiments by content, studies are grids, and a mistake in a study gives one sentence."""
 
 import re
 import tomllib
@@ -17,7 +17,7 @@ from byrote.study import Part, Study, list_studies
 
 
 def test_the_key_is_pinned():
-    """If this key changes, every stored run gets a new name: raise the format on purpose, or fix the cause."""
+    """If this key changes, every stored run gets a new key: fix the cause, or raise the format version on purpose."""
     subset = data.FashionMNISTSubset(classes=(0, 1), per_class=8, test_per_class=4)
     network = networks.MLP(depth=2, width=8)
     assert (
@@ -63,7 +63,9 @@ def test_the_seed_of_the_noise_may_be_given_apart(purpose):
     assert corrupted(tiny(noise_seed=3), purpose) == corrupted(tiny(seed=3), purpose)
     assert corrupted(tiny(seed=5, noise_seed=3), purpose) == corrupted(tiny(noise_seed=3), purpose)
     assert corrupted(tiny(noise_seed=3), purpose) != corrupted(tiny(), purpose)
-    assert corrupted(tiny(noise_seed=0), purpose) == corrupted(tiny(), purpose), "0 is a seed as any other"
+    assert corrupted(tiny(noise_seed=0), purpose) == corrupted(tiny(), purpose), (
+        "noise seed 0 equals the default, which is the seed 0"
+    )
 
 
 @pytest.mark.parametrize("purpose", ["weights", "order", "dropout"])
@@ -152,7 +154,7 @@ def test_overrides_go_over_everything(study):
     runs = study.experiments("quick", {"noise.rate": 0.05, "training.epochs": 7})
     assert {e.noise.rate for _, e in runs} == {0.05}
     assert {e.training.epochs for _, e in runs} == {7}
-    assert len(runs) == 2, "an overridden axis leaves its equal runs once"
+    assert len(runs) == 2, "if an axis is overridden, equal runs are kept once"
 
 
 @pytest.mark.parametrize(

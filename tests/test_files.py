@@ -101,7 +101,7 @@ def test_a_writer_with_errors_of_its_own(tmp_path: Path, code: int) -> None:
     def another(text: str) -> None:
         with files.atomic(tmp_path / "a.parquet") as temporary:
             temporary.write_text("half")
-            raise RuntimeError(text)  # DuckDB, too, reports a system error only in words
+            raise RuntimeError(text)  # DuckDB, too, reports a system error only in its message
 
     with pytest.raises(files.WriteError) as caught:
         another(f'IO Error: Could not write all bytes to file "x": {os.strerror(code)}')
@@ -177,7 +177,7 @@ def test_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytes
 
 # -------------------------------------------------------------------------------------------- downloads
 
-BODY = bytes(range(256)) * 4000  # about 1 MB: several chunks
+BODY = bytes(range(256)) * 4000  # about 1 MB, which is several chunks
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -343,7 +343,7 @@ def test_a_broken_archive_gives_one_sentence(tmp_path: Path, suffix: str) -> Non
     archive = make(tmp_path / f"a{suffix}", {"one": os.urandom(5000)})
     whole = archive.read_bytes()
     bad = [whole[:3000], b"", b"no archive"]
-    if suffix == ".zip":  # a tar file does not reveal a changed byte; the files in it have their own checksums
+    if suffix == ".zip":  # a tar file does not reveal a changed byte, but the files in it have their own checksums
         bad.append(whole[:2000] + b"\0\xff" * 500 + whole[3000:])
     for content in bad:
         archive.write_bytes(content)

@@ -1,4 +1,4 @@
-"""A key depends on the contents of files and modules, not on their names, and only on what a module does."""
+"""A key depends on the content of files (not their names), and on the code of modules (not comments)."""
 
 import importlib
 import os
@@ -72,7 +72,7 @@ OTHER = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder on sys.path; its modules are removed afterwards."""
+    """Yield a folder on sys.path; unload its modules afterwards."""
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
     yield tmp_path
@@ -144,9 +144,11 @@ def test_the_users_modules_that_it_imports_count(folder, why):
     write(folder, **{changed: modules[changed] + "\nmore = 2"})
     assert source_digest("own_main") != digest
     write(folder, **{changed: modules[changed] + "\n# only a comment"}, own_other="value = 2")
-    assert source_digest("own_main") == digest, "what it does not import does not count"
+    assert source_digest("own_main") == digest, (
+        "comments, and modules that it does not import, do not change the digest"
+    )
     importlib.import_module("own_main")
-    assert source_digest("own_main") == digest, "whether it is imported does not matter"
+    assert source_digest("own_main") == digest, "importing the module does not change the digest"
 
 
 def test_nothing_is_imported_to_find_a_digest(folder):
@@ -185,7 +187,7 @@ def _only(expected):
     original = module._parsed
 
     def parsed(source, path, name):
-        assert name == expected, f"{name} is the user's as little as {path}"
+        assert name == expected, f"only the module {expected} may be parsed, got {name} ({path})"
         return original(source, path, name)
 
     return parsed
@@ -228,7 +230,7 @@ def test_a_file_is_named_by_its_bytes(tmp_path):
     other.write_bytes(b"content")
     assert file_digest(one) == file_digest(other) == file_digest(str(one))
     assert file_digest(one) == "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
-    for _ in range(20):  # even within one tick of the clock
+    for _ in range(20):  # the digest is right even if the file changes within one tick of the clock
         other.write_bytes(b"Content")
         assert file_digest(other) != file_digest(one)
         other.write_bytes(b"content")
@@ -236,7 +238,7 @@ def test_a_file_is_named_by_its_bytes(tmp_path):
 
 
 def test_a_file_that_keeps_its_time_and_size_is_read_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("byrote.identity._SETTLED", -1e9)  # as if every file had existed for a long time
+    monkeypatch.setattr("byrote.identity._SETTLED", -1e9)  # trust the times of every file, even a new one
     path = tmp_path / "a.npz"
     path.write_bytes(b"content")
     before, digest = path.stat(), file_digest(path)

@@ -18,7 +18,7 @@ def test_only_plain_files(tmp_path: Path) -> None:
     (tmp_path / "to good").symlink_to("good")
     with socket.socket(socket.AF_UNIX) as endpoint:
         here = Path.cwd()
-        os.chdir(tmp_path)  # a socket's path must be short
+        os.chdir(tmp_path)  # Unix sockets need a short path
         endpoint.bind("socket")
         os.chdir(here)
     for name, kind in (("pipe", "a named pipe"), ("socket", "a socket"), ("", "a folder")):
@@ -57,7 +57,7 @@ def test_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 def test_every_change_of_content_is_seen(tmp_path: Path) -> None:
-    """This includes a change in place that keeps the size, after which the old time is restored."""
+    """Every change is noticed, even a change in place that keeps the size and restores the modification time."""
     path = tmp_path / "a"
     path.write_bytes(b"old!")
     os.utime(path, ns=(10**18, 10**18))
@@ -78,7 +78,7 @@ def test_every_change_of_content_is_seen(tmp_path: Path) -> None:
 
 
 def test_a_young_file_is_known_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The times of a new file are not enough, because the file system's clock may not advance between two writes."""
+    """A new file is recognized by its content, because the file system's clock may not advance between two writes."""
     path = tmp_path / "a"
     path.write_bytes(b"1")
     mark = inputs.fingerprint(path)

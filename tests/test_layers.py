@@ -1,4 +1,4 @@
-"""The layers of the package: imports point down, and torch and the extras are loaded only where they are used."""
+"""The layers of the package: a layer imports only lower layers, and torch and extras are loaded only where needed."""
 
 import ast
 import re
@@ -49,7 +49,7 @@ LEVELS = {
     "__main__": 9,
     "__init__": 0,
 }
-UPWARDS = {("experiment.py", "training")}  # the one exception: `Experiment.run`
+UPWARDS = {("experiment.py", "training")}  # the only exception is `Experiment.run`
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -64,7 +64,7 @@ def part_of(path: Path) -> str:
 
 
 def imported_parts(path: Path):
-    """The top-level parts of byrote that a module imports anywhere, even in functions, except for type checking."""
+    """Return the top-level parts of byrote that a module imports, even inside functions, except for type checking."""
     tree = parsed(path)
     skipped = {
         id(node)
@@ -97,7 +97,7 @@ def test_imports_point_down():
             if part == "__version__" or part == own or (name, part) in UPWARDS:
                 continue
             assert part in LEVELS, f"{name} imports unknown part {part}"
-            # these two may be imported everywhere
+            # component and checks may be imported everywhere
             below = LEVELS[part] < LEVELS[own] or part in ("component", "checks")
             assert below, f"{name} (level {LEVELS[own]}) imports {part} (level {LEVELS[part]})"
 
@@ -110,7 +110,7 @@ def test_every_exception_is_one():
 
 
 def loaded(code: str) -> set[str]:
-    """The top-level modules that are in memory after `code`."""
+    """Return the top-level modules that are loaded after `code` has run."""
     program = f"{code}\nimport sys\nprint(' '.join(sorted({{m.partition('.')[0] for m in sys.modules}})))"
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert out.returncode == 0, out.stderr
@@ -160,9 +160,11 @@ def test_no_file_has_more_than_400_lines(folder):
 def test_a_module_opens_with_its_names_and_its_functions_are_short():
     for path in MODULES:
         name, tree = str(path.relative_to(PACKAGE)), parsed(path)
-        assert ast.get_docstring(tree), f"{name}: a module says what it is"
+        assert ast.get_docstring(tree), f"{name}: a module needs a docstring"
         for node in ast.walk(tree):
-            assert not isinstance(node, ast.Assert), f"{name}, line {node.lineno}: raise an error, -O takes assert away"
+            assert not isinstance(node, ast.Assert), (
+                f"{name}, line {node.lineno}: raise an error instead, because python -O removes assert"
+            )
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 length = (node.end_lineno or 0) - node.lineno + 1
                 documented = node.body[0] if ast.get_docstring(node) else None
@@ -170,11 +172,11 @@ def test_a_module_opens_with_its_names_and_its_functions_are_short():
                 assert length - doc <= 60, f"{name}: {node.name} has {length - doc} lines"
         if path.name not in ("__init__.py", "__main__.py"):
             first = [getattr(node.targets[0], "id", "") for node in tree.body if isinstance(node, ast.Assign)]
-            assert "__all__" in first, f"{name}: __all__ opens each module"
+            assert "__all__" in first, f"{name}: each module must begin with __all__"
 
 
 def test_networks_are_plain_torch_and_short():
-    """The exported network is the code in that folder: at most 800 lines, without imports of the engine."""
+    """An exported network consists of the code in that folder: at most 800 lines, and no imports of the engine."""
     modules = [path for path in MODULES if part_of(path) == "networks"]
     assert sum(len(path.read_text("utf-8").splitlines()) for path in modules) <= 800
     assert {part for path in modules for part in imported_parts(path)} <= {"networks", "component"}

@@ -1,4 +1,4 @@
-"""Stores, tables and verdicts in a notebook, legible on light and dark backgrounds; the tutorial notebook."""
+"""Stores, tables and verdicts in a notebook are legible on light and dark backgrounds; the tutorial notebook runs."""
 
 import json
 import re
@@ -76,7 +76,7 @@ def contrast(one, two):
 
 @pytest.mark.parametrize(("ink", "ground"), [(0.0, 1.0), (0.13, 1.0), (0.88, 0.07), (1.0, 0.0)])
 def test_the_words_are_legible_on_light_and_on_dark_ground(ink, ground):
-    """WCAG AA requires a contrast of 4.5; color-mix in sRGB is a weighted mean of the two colors."""
+    """WCAG AA requires a contrast of 4.5. The CSS function color-mix in sRGB is a weighted mean of two colors."""
     for word, hue in shown._HUES.items():
         color = [0.55 * int(hue[at : at + 2], 16) / 255 + 0.45 * ink for at in (1, 3, 5)]
         assert contrast(color, [ground] * 3) >= 4.5, word

@@ -1,4 +1,4 @@
-"""The page on one's own studies: its files and commands do what it says, and its tables agree with the code."""
+"""The page on a user's own studies: its files and commands work as described, and its tables agree with the code."""
 
 import importlib.util
 import json
@@ -19,7 +19,7 @@ PAGE = DOCS / "own_study.md"
 
 @pytest.fixture
 def forgotten():
-    """After a test, remove the modules that the page defines."""
+    """Unload the modules that the page defines, after each test."""
     saved = [(registry, dict(registry)) for registry in (CLAIMS, Loss.registry, READINGS)]
     path = list(sys.path)
     yield
@@ -55,7 +55,7 @@ def test_what_the_page_says_works(tmp_path, monkeypatch, capsys, forgotten):
 
 
 def test_the_tables_are_those_of_the_code(monkeypatch):
-    """This holds even if this process has registered further parts, even under a plain name."""
+    """The tables match byrote's own components, even if this process has registered others, even under a plain name."""
     own = type("Mine", (MLP,), {"__module__": "mine", "__doc__": "A network of one's own."})
     del Network.registry[own.kind]
     monkeypatch.setitem(Network.registry, "mine", own)
@@ -64,7 +64,7 @@ def test_the_tables_are_those_of_the_code(monkeypatch):
     fields = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(fields)
     text = PAGE.read_text("utf-8")
-    assert fields.renewed(text) == text, "python scripts/fields.py --write renews the page"
+    assert fields.renewed(text) == text, "run python scripts/fields.py --write to update the page"
     tables = fields.tables()
     assert "| `batch_size` | whole number, at least 2 | 128 |" in tables["training"]
     assert "| `sgd` | `lr`: number, above 0 (0.1);" in tables["optimizers"]

@@ -1,4 +1,4 @@
-"""The name of a file identifies its owner, and a process that ended is recognized as gone."""
+"""The name of a file identifies the process that owns it, and a process that ended is recognized as gone."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from byrote.files.process import Process, owner_of, signed, this_process
 
 def test_a_name_says_who_wrote_it():
     names = {f".draft-0123456789abcdef-{signed()}" for _ in range(50)}
-    assert len(names) == 50, "no two are equal"
+    assert len(names) == 50, "no two names are equal"
     assert {owner_of(name) for name in names} == {this_process()}
     assert owner_of(".draft-0123456789abcdef-4711") is None
     assert this_process().number == os.getpid()
@@ -26,7 +26,7 @@ def test_a_process_is_alive_until_it_ends():
     assert process.alive is True
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert process.alive is False, "nobody has taken notice of its end: a zombie"
+    assert process.alive is False, "a zombie has ended, even before its parent waits for it"
     child.wait()
     child.stdin.close()
     assert process.alive is False
@@ -37,6 +37,6 @@ def test_a_process_is_alive_until_it_ends():
     [({}, True), ({"started": 7}, False), ({"number": 2**22 + 1}, False), ({"system": "0" * 12}, None)],
 )
 def test_a_number_alone_names_no_process(change, alive):
-    """Process numbers are reused after a restart of the machine, and repeated in every container."""
+    """Process numbers are reused after a restart and repeated in containers, so more facts must identify a process."""
     assert replace(this_process(), **change).alive is alive
     assert isinstance(this_process(), Process)

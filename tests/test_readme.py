@@ -1,4 +1,4 @@
-"""README opens with code, its example runs and has twelve lines, and the commands of README and docs can be parsed."""
+"""README starts with code, its twelve-line example runs, and the commands in README and docs can be parsed."""
 
 import re
 import shlex
@@ -38,7 +38,7 @@ def test_code_comes_within_forty_lines_and_no_table_is_long():
 
 
 def commands(page):
-    """The commands in the blocks of a page, and, for the page of questions, those in its tables."""
+    """Return the commands in the code blocks of a page and, for the page of questions, in its tables."""
     text = page.read_text("utf-8")
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     lines = [re.split(r"\s+#|\s{4,}", line.removeprefix("$ "))[0] for block in blocks for line in block.splitlines()]

@@ -1,4 +1,4 @@
-"""Schedules against those of torch, and the ranges of the settings."""
+"""Learning rate schedules equal those of torch, and settings out of range are refused."""
 
 import pytest
 import torch

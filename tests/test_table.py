@@ -1,4 +1,4 @@
-"""The table that claims, figures and reports read, against plain Python over rows."""
+"""The table class that claims, figures and reports use, compared with plain Python over rows."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_groups_are_sorted_and_complete(table: Table) -> None:
 
 def test_groups_of_many_names_do_not_overflow() -> None:
     n = 40
-    columns = {f"c{i}": np.arange(n) for i in range(20)}  # 40 ** 20 combinations
+    columns = {f"c{i}": np.arange(n) for i in range(20)}  # there are 40 ** 20 combinations
     assert [len(part) for _, part in Table(columns).groups(*columns)] == [1] * n
 
 
@@ -111,7 +111,7 @@ def test_a_table_is_frozen_and_compared_by_value(table: Table) -> None:
     assert (table == 3) is False
     source = np.array([1.0, 2.0])
     Table({"x": source})
-    source[0] = 5.0  # not copied, and still writeable for its owner
+    source[0] = 5.0  # the array is not copied, and its owner can still write to it
 
 
 def test_what_is_no_table() -> None:
@@ -156,7 +156,7 @@ def test_against_plain_python(rows: list[dict[str, Any]]) -> None:
 
 
 class Counted:
-    """The columns of ROWS as functions that count how often they are called."""
+    """The columns of ROWS as lazy loaders that count how often they are called."""
 
     def __init__(self) -> None:
         self.calls: dict[str, int] = {}
@@ -203,7 +203,7 @@ def test_a_lazy_table_does_as_a_plain_one_and_reads_no_more_than_it_needs(table:
     assert set(counted.calls) == read
     assert repr(lazy.rows()) == repr(step(table).rows())
     assert lazy == step(table)
-    assert max(counted.calls.values()) == 1, "each column was read once, whatever was made of it"
+    assert max(counted.calls.values()) == 1, "each column is read only once"
 
 
 def test_a_lazy_column_is_computed_from_the_table_it_stands_beside(table: Table) -> None:
@@ -211,7 +211,7 @@ def test_a_lazy_column_is_computed_from_the_table_it_stands_beside(table: Table)
     assert twice["twice"].tolist() == [4, 2, 6, 2]
     assert twice["j1"][:2].tolist() == [1.9, 1.5]
     assert twice.columns == (*table.columns, "twice")
-    assert table["j1"][:2].tolist() == [0.9, 0.5], "the table itself stays as it was"
+    assert table["j1"][:2].tolist() == [0.9, 0.5], "the original table does not change"
 
 
 def test_a_lazy_column_of_another_length_is_named() -> None:
@@ -254,7 +254,7 @@ def test_a_table_becomes_a_pandas_frame():
     assert (frame["epoch"].dtype, frame["collapsed"].dtype) == (np.int64, bool)
     np.testing.assert_array_equal(frame["j1"].to_numpy(), table["j1"])
     frame.loc[0, "epoch"] = 9
-    assert table["epoch"][0] == 1, "a frame is a copy"
+    assert table["epoch"][0] == 1, "changing the data frame does not change the table"
 
 
 def test_a_table_becomes_a_polars_frame_whose_means_leave_out_what_is_absent():

@@ -1,4 +1,4 @@
-"""A user's type checker sees a type for every public name, including names behind lazy loaders."""
+"""A user's type checker sees a type for every public name, including lazily loaded names."""
 
 import ast
 import importlib
@@ -49,7 +49,7 @@ byrote.Experiment()  # Missing positional argument "data" in call to "Experiment
 
 @pytest.mark.parametrize("package", LAZY)
 def test_a_type_checker_and_python_see_the_same_names_from_the_same_modules(package):
-    """The imports under TYPE_CHECKING are those of the lazy loader."""
+    """The imports under TYPE_CHECKING match the names and modules of the lazy loader."""
     module = importlib.import_module(f"byrote.{package}".rstrip("."))
     tree = ast.parse((PACKAGE / package / "__init__.py").read_text("utf-8"))
     (block,) = (n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
@@ -66,7 +66,7 @@ def test_a_type_checker_and_python_see_the_same_names_from_the_same_modules(pack
 
 
 def checked(folder: Path, text: str) -> list[tuple[int, str]]:
-    """The messages of mypy --strict on a script, as in a user's own project: (line, message)."""
+    """Run mypy --strict on a script, as in a user's own project; return (line, message) pairs."""
     (folder / "user.py").write_text(text)
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent"]
     command += [f"--cache-dir={folder / 'cache'}", "--hide-error-context", "--no-error-summary", "user.py"]
@@ -80,7 +80,7 @@ def checked(folder: Path, text: str) -> list[tuple[int, str]]:
 
 @pytest.mark.long
 def test_a_user_s_script_finds_types_and_mistakes(tmp_path):
-    """One run of mypy: every public name, the types of common calls, and mistakes that it must report."""
+    """One run of mypy checks every public name, the types of common calls, and mistakes that mypy must report."""
     pytest.importorskip("mypy", reason="needs the development install: pip install 'byrote[dev]'")
     names = [f"byrote.{name}" for name in byrote.__all__]
     names += [f"byrote.{one}.{name}" for one in PUBLIC for name in importlib.import_module(f"byrote.{one}").__all__]
@@ -97,4 +97,4 @@ def test_a_user_s_script_finds_types_and_mistakes(tmp_path):
                 assert not shown.endswith("-> Any"), f"{line} gives Any: {shown}"
         elif "  # " in line:
             assert line.partition("  # ")[2] in message.replace("builtins.", ""), f"{line}: {message}"
-    assert not messages, "nothing else is said"
+    assert not messages, "mypy reports nothing else"

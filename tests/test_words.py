@@ -1,4 +1,4 @@
-"""American spelling, no phrases that stop a reader, and variables named for what they hold."""
+"""The text uses American spelling and no awkward phrases, and variables have descriptive names."""
 
 import ast
 import re
@@ -37,7 +37,7 @@ def modules():
 
 
 def names(tree):
-    """The line and the name of each variable, argument, field and function that a module defines."""
+    """Yield the line and the name of each variable, argument, field and function that a module defines."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.id

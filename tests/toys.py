@@ -1,4 +1,4 @@
-"""Small components of a user's own module, on which the fast tests train."""
+"""Small components, defined as in a user's own module, with which fast tests train."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ class Blobs(Dataset):
 
 
 class Explosive(Loss):
-    """Cross-entropy whose gradient is multiplied by `factor`: training diverges at once if it is large."""
+    """Cross-entropy with its gradient multiplied by `factor`; training diverges immediately for a large factor."""
 
     factor: float = Field(default=1e30, gt=0)
 
@@ -45,7 +45,7 @@ class Explosive(Loss):
 
 
 def tiny(**changes: Any) -> Any:
-    """A tiny experiment; fields may be replaced by name or dotted path."""
+    """Make a tiny experiment; arguments replace fields by name or dotted path."""
     from byrote.experiment import Experiment
     from byrote.study import _merged
 
@@ -61,7 +61,7 @@ def tiny(**changes: Any) -> Any:
 
 
 class Deadly(Loss):
-    """A loss that ends the process that computes it."""
+    """A loss that kills the process that computes it."""
 
     def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         import os
@@ -70,7 +70,7 @@ class Deadly(Loss):
 
 
 class Broken(Loss):
-    """A loss that raises."""
+    """A loss that raises an exception."""
 
     def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("this loss is broken")
@@ -84,7 +84,7 @@ class Leaving(Loss):
 
 
 class Unreadable(Blobs):
-    """A data set that raises when it is read."""
+    """A data set that raises an exception when it is read."""
 
     def decode(self, split: str) -> Raw:
         return {}["pixels"]

@@ -1,6 +1,6 @@
-"""The strongest simple loop: resident data, a compiled step, bfloat16 by autocast, fused SGD, images channels last.
+"""The fastest simple training loop: data in memory, a compiled step, bfloat16 autocast, fused SGD, channels last.
 
-An experienced PyTorch user writes this loop in thirty lines. It trains one run at a time and measures nothing.
+An experienced PyTorch user would write this loop in thirty lines. It trains one run at a time and measures nothing.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""NC1 by the usual algorithm, to measure against: two passes, M x M matrices, a pseudo-inverse, float64.
+"""NC1 by the usual algorithm, as a reference for speed: two passes, M x M matrices, a pseudo-inverse, float64.
 
-A reference for the benchmark, not a part of the library; written plainly, as the formula is usually coded.
+This function is not part of the library. It is written plainly, as the formula is usually coded.
 """
 
 from __future__ import annotations
@@ -19,5 +19,5 @@ def nc1_pinv(features: Tensor, labels: Tensor, num_classes: int) -> float:
     between = centered.T @ centered / num_classes
     deviations = h - means[labels]
     within = deviations.T @ deviations / len(h)
-    # Sigma_B has rank N - 1 at most: the tolerance cuts the eigenvalue that centering makes null
+    # Sigma_B has at most rank N - 1: the tolerance removes the eigenvalue that centering makes zero
     return float(torch.trace(within @ torch.linalg.pinv(between, rtol=1e-10, hermitian=False))) / num_classes

@@ -1,6 +1,6 @@
-"""The usual training loop: a torch.nn module, a DataLoader, torch.optim, float32, default threads; on any device.
+"""The usual training loop, on any device: a torch.nn module, a DataLoader, torch.optim, float32, default threads.
 
-This is what the engine is measured against. It trains one run at a time and measures nothing.
+Benchmarks compare the engine with this loop, which trains one run at a time and computes no measures.
 """
 
 import torch

@@ -1,5 +1,5 @@
-"""What a careful user would write without byrote: the two-class model by scipy's SLSQP and by CVXPY, one
-point at a time.
+"""The two-class model solved one point at a time with scipy's SLSQP and with CVXPY, as a careful user would do it
+without byrote.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _constants(alpha: float, l_w: float, l_h: float) -> tuple[float, float, floa
 
 
 def by_slsqp(alpha: float, l_w: float, l_h: float, eta: float, slope: float) -> tuple[float, float]:
-    """(r / D, risk), with exact gradients."""
+    """Solve a point by SLSQP with exact gradients; returns (r / D, risk)."""
     d, a, scale = _constants(alpha, l_w, l_h)
     distance, k = a * np.sqrt(2), scale * a
     q = scale * distance
@@ -52,7 +52,7 @@ def by_slsqp(alpha: float, l_w: float, l_h: float, eta: float, slope: float) -> 
 
 
 def by_cvxpy(alpha: float, l_w: float, l_h: float, eta: float, slope: float) -> tuple[float, float]:
-    """(r / D, risk), as a conic program."""
+    """Solve a point as a conic program; returns (r / D, risk)."""
     import cvxpy as cp
 
     d, a, scale = _constants(alpha, l_w, l_h)

@@ -1,4 +1,4 @@
-"""The interval formulas: a mean over seeds, a share of trials, a difference of two shares."""
+"""Formulas for intervals of a mean over seeds, a share of trials, and a difference of two shares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def t_quantile(df: float, confidence: float = ...) -> float: ...
 @overload
 def t_quantile(df: Array, confidence: float = ...) -> Array: ...
 def t_quantile(df: float | Array, confidence: float = 0.95) -> float | Array:
-    """How many standard errors a two-sided Student interval extends to each side.
+    """The number of standard errors by which a two-sided Student interval extends to each side.
 
     Args:
         df: degrees of freedom, n - 1 for a mean over n seeds; a number or an array. 0 or less gives infinity.
@@ -33,15 +33,15 @@ def t_quantile(df: float | Array, confidence: float = 0.95) -> float | Array:
 
 
 def student(values: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array]:
-    """Student's interval of a mean: mean +- t(n - 1) s / sqrt(n).
+    """Student's interval for a mean: mean +- t(n - 1) s / sqrt(n).
 
-    Why: the values of a few seeds have an unknown spread; a normal interval would be too narrow.
+    Why: the spread must be estimated from a few seeds, so a normal interval would be too narrow.
 
     Args:
         values: (..., n), one number per seed on the last axis, finite.
         confidence: in (0, 1).
 
-    Returns: (low, high), each (...); infinite for n below 2, because a single seed does not show the spread.
+    Returns: (low, high), each (...); infinite for n below 2, because a single seed gives no estimate of the spread.
 
     >>> low, high = student([1.0, 2.0, 3.0])
     >>> round(float(low), 3), round(float(high), 3)
@@ -66,10 +66,11 @@ def wilson(
     """Wilson's score interval of a share (Wilson 1927), with z the normal quantile and p = successes / trials:
     (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
 
-    Why: it is also valid for shares of 0 and 1, where the interval p +- z sqrt(p(1-p)/n) has zero width.
+    Why: this interval is also valid for shares of 0 and 1, where p +- z sqrt(p(1-p)/n) has zero width.
 
     Args:
-        successes: in [0, trials]; a number or an array. Fractions are allowed, such as a mean share times its trials.
+        successes: in [0, trials]; a number or an array. Fractions are allowed, such as a mean share times the number of
+            trials.
         trials: n; 0 trials give [0, 1].
         confidence: in (0, 1).
 
@@ -90,9 +91,9 @@ def wilson(
 
 
 def wilson_error(successes: float, trials: float) -> float:
-    """The standard error of a share that Wilson's 95% interval implies: half of its width divided by z = 1.96.
+    """The standard error of a share implied by Wilson's 95% interval: half its width divided by z = 1.96.
 
-    Why: it is above 0 even where no trial or every trial succeeded, so no interval that is built on it has zero width.
+    Why: this error is above 0 even if no trial or every trial succeeded, so no interval based on it has zero width.
 
     >>> round(wilson_error(1000, 1000), 5), round(wilson_error(500, 1000), 4)
     (0.00098, 0.0158)
@@ -108,9 +109,9 @@ def clopper_pearson(successes: Array, trials: float | Array, confidence: float =
 def clopper_pearson(
     successes: float | Array, trials: float | Array, confidence: float = 0.95
 ) -> tuple[float | Array, float | Array]:
-    """The exact interval of a share of independent trials (Clopper and Pearson 1934), from the beta distribution.
+    """The exact interval for a share of independent trials (Clopper and Pearson 1934), from the beta distribution.
 
-    Why: its coverage is never below the stated confidence, even for one trial; it suits shares of a few runs.
+    Why: its coverage is never below the stated confidence, even for one trial, so it can be used for a few runs.
 
     Args:
         successes: whole numbers in [0, trials]; a number or an array.
@@ -131,10 +132,10 @@ def clopper_pearson(
 def mover(
     first: float, first_ends: tuple[float, float], second: float, second_ends: tuple[float, float]
 ) -> tuple[float, float]:
-    """The interval of first - second of two independent estimates, by the method of variance recovery (MOVER).
+    """The interval for first - second, two independent estimates, by the method of variance estimates recovery (MOVER).
 
-    Formula, with d the difference: low = d - sqrt((first - l1)^2 + (u2 - second)^2), and high likewise with the other
-    ends. Why: it keeps the skewness of both intervals.
+    Formula, where d is the difference and (l1, u1), (l2, u2) are the ends: low = d - sqrt((first - l1)^2 + (u2 -
+    second)^2), high = d + sqrt((u1 - first)^2 + (second - l2)^2). Why: it preserves the skewness of both intervals.
 
     Args:
         first, second: the two estimates.
@@ -150,7 +151,7 @@ def mover(
 
 
 def newcombe(first: tuple[float, float], second: tuple[float, float], confidence: float = 0.95) -> tuple[float, float]:
-    """The interval of a difference of two independent shares (Newcombe 1998, method 10): MOVER of Wilson's intervals.
+    """The interval for a difference of two independent shares (Newcombe 1998, method 10): MOVER on Wilson's intervals.
 
     Args:
         first, second: (successes, trials) of each share, trials above 0.

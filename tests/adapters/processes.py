@@ -1,4 +1,4 @@
-"""Two real processes joined by gloo over the loopback, which measure padded shares of one data set."""
+"""Two real processes, connected by gloo over the loopback interface, each measure a padded share of one data set."""
 
 import os
 import time
@@ -12,7 +12,7 @@ N, M, SIZE, BATCH, WORLD = 3, 4, 23, 4, 2
 
 
 def samples():
-    """Features, true and observed labels of 23 samples in unequal classes; a copy of the first, a far one, shows."""
+    """Features, true and observed labels of 23 samples. The first is an outlier, so counting a copy of it shows."""
     generator = torch.Generator().manual_seed(5)
     true = torch.tensor([0] * 11 + [1] * 7 + [2] * 5)[torch.randperm(SIZE, generator=generator)]
     observed = torch.where(torch.rand(SIZE, generator=generator) < 0.3, (true + 1) % N, true)
@@ -28,26 +28,26 @@ def sampler(rank):
 
 
 SHARES = {
-    # 12 samples for each process; the last sample of the second process repeats the first of the first process
+    # 12 samples per process: the last sample of the second process is the first sample of the first process
     "sampler": sampler,
-    # the same, in an order that a loader shuffles again for each epoch
+    # the same shares, in an order that the loader shuffles for each epoch
     "shuffled": lambda rank: torch.tensor(
         list(DistributedSampler(range(SIZE), WORLD, rank, shuffle=True, seed=3))
     ).split(BATCH),
-    # the last batch of the second process is filled up with earlier samples of both processes
+    # the last batch of the second process is padded with earlier samples of both processes
     "filled": lambda rank: [
         [torch.arange(0, 8), torch.arange(8, 16)],
         [torch.arange(16, 22), torch.tensor([22, 0, 1, 0, 22, 16])],
     ][rank],
-    # the second process sees nothing
+    # the second process gets no samples
     "one empty": lambda rank: [[torch.arange(0, 20), torch.arange(20, 23)], []][rank],
-    # both see everything: a loader without a sampler
+    # both processes get all samples, as from a loader without a sampler
     "all twice": lambda rank: torch.arange(SIZE).split(BATCH),
 }
 
 
 def measure(share, rank, averaged):
-    """The values of all three metrics after the batches of one process, or the error."""
+    """Return the values of all three metrics after the batches of one process, or the error that was raised."""
     from byrote.adapters.torchmetrics import MemorizationDistance, MemorizationRates, NeuralCollapseNC1
 
     features, logits, true, observed = samples()
@@ -85,12 +85,12 @@ def work(rank, folder):
 
 
 def in_two_processes(folder, limit=120):
-    """The result of each process; both are ended if they take longer than `limit` seconds."""
+    """Return the result of each process; both are killed if they take longer than `limit` seconds."""
     context = mp.spawn(work, args=(str(folder),), nprocs=WORLD, join=False)
     end = time.monotonic() + limit
     while not context.join(timeout=1):
         if time.monotonic() > end:
             for process in context.processes:
                 process.kill()
-            raise TimeoutError(f"two processes were not done after {limit} s")
+            raise TimeoutError(f"the two processes did not finish within {limit} s")
     return [torch.load(f"{folder}/{rank}.pt") for rank in range(WORLD)]

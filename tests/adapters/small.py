@@ -1,4 +1,4 @@
-"""A small noisy problem and a net that draws random numbers, which the libraries train in these tests."""
+"""A small problem with label noise, and a network that draws random numbers; the tested libraries train on them."""
 
 import random
 
@@ -23,7 +23,7 @@ class Problem:
         self.test_images = torch.randn(TEST, 5, generator=generator) + 2 * torch.eye(N, 5)[self.test]
 
     def batches(self):
-        """The training and the test set in their own order, for the evaluation of a callback."""
+        """Return loaders of the training and the test set in stored order, with which a callback evaluates."""
         return (
             list(zip(self.images.split(10), self.observed.split(10), strict=True)),
             list(zip(self.test_images.split(10), self.test.split(10), strict=True)),
@@ -43,7 +43,7 @@ def seed():
 
 
 def state(model):
-    """Everything that training changes: weights and buffers, modes, and the states of the generators."""
+    """Collect everything that training changes: weights and buffers, module modes, and the states of the generators."""
     return (
         {name: value.clone() for name, value in model.state_dict().items()},
         [module.training for module in model.modules()],
@@ -63,7 +63,7 @@ def assert_same(one, other):
 
 
 def evaluated(model, problem):
-    """The readings of a trained net in eval mode, computed plainly on whole sets."""
+    """Compute the readings of a trained network in eval mode with plain functions on the whole data sets."""
     model = model.eval()
     with torch.no_grad():
         h, test_h = model[0](problem.images), model[0](problem.test_images)
@@ -78,7 +78,7 @@ def evaluated(model, problem):
 
 
 class Seen:
-    """Records the index and predictions of each training batch, beside the callback: the oracle of running readings."""
+    """Record the index and predictions of each training batch, from which tests compute the running readings."""
 
     def __init__(self, problem):
         self.problem, self.epochs = problem, [[]]

@@ -1,4 +1,4 @@
-"""The code on the page about adapters runs."""
+"""All code on the documentation page about adapters can be run."""
 
 import doctest
 import logging

@@ -1,4 +1,4 @@
-"""Each tracker: rows are written and read back, nothing leaves the machine, and no random state changes."""
+"""Each experiment tracker writes rows that read back equal, stays offline, and draws no random numbers."""
 
 import importlib
 import json
@@ -31,20 +31,20 @@ FACTS = {"byrote/key": "a", "byrote/loss": "CE", "byrote/rate": 0.2, "byrote/see
 
 
 def states():
-    """The states of the three global generators from which training may draw."""
+    """Return the states of the three global random generators that training may use."""
     return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
 
 
 @pytest.fixture(autouse=True)
 def no_network_and_no_draws(monkeypatch):
-    """Connections to other machines are refused, and the states of the global generators do not change."""
+    """Refuse connections to other machines, and check that the states of the global generators do not change."""
     import socket
 
     connect = socket.socket.connect
 
     def local(self, address):
         if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
-            raise OSError(f"no network in this test: {address}")
+            raise OSError(f"this test allows no network connections, got one to {address}")
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", local)
@@ -94,7 +94,7 @@ def test_mlflow(rows, tmp_path):
 
 
 def wandb_records(path):
-    """The records of an offline run: a header of 7 bytes, then LevelDB's log format in blocks of 32 KiB."""
+    """Read the records of an offline wandb run: a header of 7 bytes, then LevelDB's log format in 32 KiB blocks."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, position, parts = path.read_bytes(), 7, b""
@@ -107,7 +107,7 @@ def wandb_records(path):
         _, length, kind = struct.unpack("<IHB", data[position : position + 7])
         parts += data[position + 7 : position + 7 + length]
         position += 7 + length
-        if kind in (1, 4):  # a full record, or the last part of one
+        if kind in (1, 4):  # a full record, or the last part of a record
             record = Record()
             record.ParseFromString(parts)
             yield record
@@ -120,7 +120,7 @@ def test_wandb(rows, tmp_path):
     exporter = WandB.offline(tmp_path / "new", name="first")
     export(rows, exporter, facts=("rate", "seed"))
     exporter.close()
-    importlib.import_module("wandb").teardown()  # the service writes in the background; this waits for it
+    importlib.import_module("wandb").teardown()  # wait for the service, which writes in the background
     (file,) = (tmp_path / "new").glob("wandb/offline-run-*/*.wandb")
     series, config = {}, {}
     for record in wandb_records(file):
@@ -147,7 +147,7 @@ class Stored:
 
 
 def loop(exporter):
-    """A user's own training loop of three epochs, which logs each row as it comes."""
+    """Run a user's own training loop of three epochs, which logs the row of each epoch immediately."""
     problem, network = Problem(), net()
     solver = torch.optim.SGD(network.parameters(), lr=0.1)
     with Observer(network, problem.true, N) as observer:
@@ -162,7 +162,7 @@ def loop(exporter):
 
 
 def test_live_rows_of_a_loop_of_ones_own(tmp_path):
-    """Each of the three libraries stores the readings of each epoch under their names, at their epochs."""
+    """Each of the three libraries stores the readings of each epoch under the right names and epoch numbers."""
     pytest.importorskip("tensorboard", reason="needs the extra: pip install 'byrote[loggers]'")
     mlflow = pytest.importorskip("mlflow", reason="needs the extra: pip install 'byrote[loggers]'")
     pytest.importorskip("wandb", reason="needs the extra: pip install 'byrote[loggers]'")
@@ -195,7 +195,7 @@ def test_live_rows_of_a_loop_of_ones_own(tmp_path):
 
 
 def test_what_describes_a_stored_run_is_no_reading():
-    """The readings of a stored run are the columns of the history, and every other column is a fact."""
+    """When a stored run is exported, the columns of its history are readings, and all other columns are facts."""
     row = {"key": "a", "loss": "RLL", "alpha": 0.1, "rate": 0.2, "seed": 3, "n_train": 60, "num_classes": 3}
     other = row | {"key": "b", "seed": 4, "spec": {"training.clip": 1.0}}
     history = [one | {"epoch": epoch, "j1": 0.5, "collapsed": False} for one in (row, other) for epoch in (1, 2)]

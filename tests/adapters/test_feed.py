@@ -64,7 +64,7 @@ def test_readings_without_a_value_are_not_logged():
         ({"logits": 1}, (0, 1), Members(index=2)),
         ({"logits": 1}, {"labels": 1}, Members(index="index")),
         ({"logits": 1}, torch.ones(3), Members(index=2)),
-        ({"logits": 1}, (0, 1, 2), Members()),  # without `index=2`, a third member is not taken for an index
+        ({"logits": 1}, (0, 1, 2), Members()),  # without `index=2`, a third member of a batch is not used as the index
         ({"logits": 1}, {"labels": 1, "index": 2}, Members()),
     ],
 )

@@ -43,7 +43,7 @@ class Module(lightning.LightningModule):
 
 
 def train(problem, folder, make=None, bare=False, data=None, checkpoint=None, module=None, **options):
-    """The trained network, everything that training changed, the batches, and the trainer."""
+    """Train; return the network, everything that training changed, the batches, and the trainer."""
     seed()
     network, seen = net(), Seen(problem)
     callbacks = [*([make(network)] if make else []), *([checkpoint] if checkpoint else [])]
@@ -135,7 +135,7 @@ class Noting(Module):
 @pytest.mark.parametrize("bare", [False, True])
 @pytest.mark.parametrize("parts", [1, 4, 100])
 def test_the_loss_of_accumulated_gradients_is_the_true_mean(parts, bare, tmp_path):
-    """Lightning passes the loss divided by the number of batches that it accumulates."""
+    """Lightning passes the loss divided by the number of accumulated batches; the callback must undo the division."""
     problem, observers, losses = Problem(), [], []
 
     class Noted(Noting):
@@ -213,7 +213,7 @@ SENTENCE = (
 @pytest.mark.parametrize(
     ("how", "kind"),
     [
-        ("spawn", ValueError),  # raised before a process is started
+        ("spawn", ValueError),  # the error is raised before any process starts
         pytest.param("fork", torch.multiprocessing.ProcessRaisedException, marks=pytest.mark.long),
     ],
 )
@@ -267,7 +267,7 @@ f"/{{trainer.global_rank}}.pt")
 
 @pytest.mark.long
 def test_two_processes_that_shuffle_and_accumulate_measure_the_whole_set(tmp_path):
-    """Lightning's ddp: each process trains on its share, but evaluates its copy on everything (batch norm differs)."""
+    """Under Lightning's DDP each process trains on its share and evaluates on all data; batch norms may differ."""
     script = tmp_path / "train.py"
     script.write_text(DDP.format(tests=str(Path(__file__).parent.parent), folder=str(tmp_path)))
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}

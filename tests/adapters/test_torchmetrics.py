@@ -1,4 +1,4 @@
-"""The torchmetrics states against one pass in one process."""
+"""The torchmetrics metrics give the same values as one pass over all samples in one process."""
 
 import copy
 import math
@@ -27,7 +27,7 @@ def both(tmp_path_factory):
 
 
 def expected(averaged):
-    """The readings of all 23 samples, each counted once, by the functions of `byrote.measures`."""
+    """Compute the readings of all 23 samples, each counted once, with the functions of `byrote.measures`."""
     features, logits, true, observed = samples()
     predicted = logits.argmax(1)
     mem, fate = memorization(features, true, observed, torch.eye(N, M) * 3), fates(predicted, true, observed)
@@ -57,7 +57,7 @@ def test_two_processes_with_padded_shares_give_the_answer_of_one(both, share, av
 
 
 def test_the_copies_would_show():
-    """If the padded samples counted twice, every reading would change: the test above can fail."""
+    """If padded samples were counted twice, every reading would change, so the test above would fail."""
     features, logits, true, observed = samples()
     rows = torch.cat([index for rank in (0, 1) for index in SHARES["sampler"](rank)])
     assert len(rows) == SIZE + 1
@@ -118,7 +118,7 @@ def test_reading_midway_and_resetting_change_nothing():
     features, _, true, _ = samples()
     metric = NeuralCollapseNC1(N, M, SIZE, convention="pooled")
     for index in torch.arange(SIZE).split(BATCH):
-        metric(index, features[index], true[index])  # forward also computes the value of the batch
+        metric(index, features[index], true[index])  # `forward` also computes the metric of the batch
         metric.compute()
         metric.moments()
     assert metric.compute().item() == pytest.approx(expected(False)["nc1"], rel=1e-12)
@@ -128,7 +128,7 @@ def test_reading_midway_and_resetting_change_nothing():
 
 
 def test_features_far_from_the_origin_keep_their_digits():
-    """float32 features shifted by 1e3: raw sums would be far off."""
+    """The float32 features are shifted by 1e3, where uncentered sums of squares would lose most digits."""
     features, _, true, _ = samples()
     far = (features.double() * 1e-3 + 1e3).float()
     metric = NeuralCollapseNC1(N, M, SIZE, convention="pooled")
@@ -196,7 +196,7 @@ def test_a_mistake_gives_one_sentence(call, error, words):
 
 
 def three(**options):
-    """The three metrics under the names that a collection gives their values."""
+    """Return the three metrics by the names under which a MetricCollection reports them."""
     collapse = NeuralCollapseNC1(N, M, SIZE, convention="pooled", **options)
     distance = MemorizationDistance(SIZE, **options)
     distance.measure_from(torch.eye(N, M) * 3)
@@ -204,7 +204,7 @@ def three(**options):
 
 
 def arguments(index):
-    """A batch under the names of all arguments, of which each metric takes those that it needs."""
+    """Return a batch as keyword arguments for all metrics; each metric takes the arguments that it needs."""
     features, logits, true, observed = samples()
     labels = {"labels": true[index], "true_labels": true[index], "observed_labels": observed[index]}
     return {"index": index, "features": features[index], "logits": logits[index], **labels}
@@ -268,15 +268,17 @@ def test_the_batch_value_needs_no_announced_counts_and_is_nan_without_a_class():
 @pytest.mark.parametrize("name", ["collapse", "rates", "distance"])
 @pytest.mark.parametrize("as_states", [False, True])
 def test_merged_metrics_are_one_that_has_seen_all(name, as_states):
-    """The shares of two loaders whose last batches repeat samples of the other share."""
+    """Two loaders each read a share, and each one's last batch repeats samples of the other share."""
     first = [range(6), range(6, 12), [12, 13, 14, 20, 15]]
     second = [range(15, 20), [20, 21, 22, 12, 13]]
     one, other, whole = (feed(three()[name], some) for some in (first, second, [range(SIZE)]))
-    assert not math.isnan(next(iter(readings(one.compute()).values()))), "a value is cached"
+    assert not math.isnan(next(iter(readings(one.compute()).values()))), "this call makes torchmetrics cache a value"
     one.merge_state(other.metric_state if as_states else other)
     assert readings(one.compute()) == pytest.approx(readings(whole.compute()), rel=1e-12)
     feed(one, [range(3), range(20, 23)])
-    assert readings(one.compute()) == pytest.approx(readings(whole.compute()), rel=1e-12), "copies still count once"
+    assert readings(one.compute()) == pytest.approx(readings(whole.compute()), rel=1e-12), (
+        "after the merge, copies are still counted once"
+    )
     empty = three()[name]
     empty.merge_state(one)
     assert readings(empty.compute()) == pytest.approx(readings(whole.compute()), rel=1e-12)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWa
 
 
 class Model(nn.Module):
-    """A user's model: loss and logits from named columns, without an index."""
+    """A user's model, which computes loss and logits from named columns but takes no index."""
 
     def __init__(self, network):
         super().__init__()
@@ -123,7 +123,7 @@ def test_running_readings(options, tmp_path):
 
 
 def test_an_index_that_does_not_arrive_gives_one_sentence(tmp_path):
-    """The Trainer drops columns that the model does not name, unless an option keeps them."""
+    """The Trainer drops columns that are not arguments of the model, unless an option keeps them."""
     problem = Problem()
     network = net()
     trainer = trainer_of(problem, tmp_path, ObservedTrainer, network, indexed=False)
@@ -185,10 +185,10 @@ def test_an_output_that_is_not_clear_gives_one_sentence():
 
 
 class Anything(Model):
-    """A model whose signature takes any argument, as wrappers of models have, but which refuses unknown ones."""
+    """A model with **kwargs in its signature, like wrappers of models, that still rejects unknown arguments."""
 
     def forward(self, *args, **named):
-        named.pop("num_items_in_batch", None)  # the Trainer passes this argument to such models
+        named.pop("num_items_in_batch", None)  # the Trainer passes this argument to models that accept **kwargs
         return super().forward(*args, **named)
 
 
@@ -246,7 +246,7 @@ def test_several_evaluation_sets(tmp_path):
 
 @pytest.mark.parametrize(("counted", "epoch"), [(0.3, 1), (0.97, 1), (1.0, 1), (2.0000001, 2), (2.4, 3)])
 def test_a_part_of_an_epoch_is_the_one_that_it_began(counted, epoch):
-    """With max_steps the Trainer may end within an epoch; this part counts as an epoch of its own."""
+    """With max_steps the Trainer may stop within an epoch; the last row then has the number of that epoch."""
     seen = []
     feed = SimpleNamespace(end=lambda number, processes: seen.append(number))
     callback = _AtEpochEnd(SimpleNamespace(log=lambda row: None), feed)
@@ -266,7 +266,7 @@ def test_a_stream_has_no_order(tmp_path):
 
 
 def test_a_loader_that_accelerate_has_prepared(tmp_path):
-    """In a plain loop under accelerate, an ordered loader and a shuffling one with an index give the same row."""
+    """In a loop under accelerate, an unshuffled loader and a shuffled loader with an index give the same row."""
     accelerate = pytest.importorskip("accelerate")
     problem, accelerator = Problem(), accelerate.Accelerator(cpu=True)
     data = torch.utils.data.TensorDataset(problem.images, problem.observed)

@@ -1,4 +1,4 @@
-"""Other values for any field of a spec, derived only from its annotation, constraints and default."""
+"""Make different values for any field of a spec, using only its annotation, constraints and default."""
 
 import types
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ TEXTS = ("other", "toys:Blobs", "0" * 64, "a.csv")
 
 
 class NoOtherValueError(Exception):
-    """No value could be made that the field accepts."""
+    """Raised if no value could be made that the field accepts."""
 
 
 class Files:
@@ -28,7 +28,7 @@ class Files:
         self._folder, self._count = folder, 0
 
     def new(self) -> tuple[str, str]:
-        """A table of numbers and file names, and a folder of images by class; their pixels are never read."""
+        """Write a table of numbers and file names, and a folder of images by class, whose pixels are never read."""
         self._count += 1
         folder = self._folder / str(self._count)
         for label in ("cat", "dog"):
@@ -36,7 +36,7 @@ class Files:
             for i in range(16):
                 (folder / label / f"{i}.png").write_bytes(f"{label} {i} {self._count}".encode())
         numbers = [f"{name}{more}" for name in ("true", "observed", "label") for more in ("", "_other", "_third")]
-        names = ["_other", "_third"]  # column names other than ""; the cells of these columns name a file
+        names = ["_other", "_third"]  # column names other than the default; the cells of these columns name a file
         rows = [
             ",".join([str(i), *[str(self._count >> i & 1)] * len(numbers), f"cat/{i}.png", f"dog/{i}.png"])
             for i in range(16)
@@ -47,9 +47,9 @@ class Files:
 
 
 def nameable(part: Spec) -> bool:
-    """Whether the content of the files that a part reads can be identified."""
+    """Whether a checksum of the files that the component reads can be part of its identity."""
     try:
-        if not getattr(part, "sha256", ""):  # a checksum already identifies the content
+        if not getattr(part, "sha256", ""):  # a checksum in the spec already identifies the content
             getattr(part, "content", str)()
     except FileNotFoundError:
         return True
@@ -59,14 +59,14 @@ def nameable(part: Spec) -> bool:
 
 
 def families() -> Iterator[type[Component]]:
-    """The base of every family, such as `Loss`."""
+    """Return the base class of every family of components, such as `Loss`."""
     for base in Component.__subclasses__():
         if base.family:
             yield base
 
 
 def family_of(annotation: Any) -> type[Component] | None:
-    """The family that a field takes, or that the items of a list take."""
+    """Return the family of components that a field, or each item of a list field, accepts."""
     for base in families():
         if annotation is base:
             return base
@@ -78,7 +78,7 @@ def family_of(annotation: Any) -> type[Component] | None:
 
 
 def slots(spec: type[Spec], prefix: str = "") -> Iterator[tuple[str, type[Component]]]:
-    """Each place of a spec that takes a component, by dotted path, with its family; found from the annotations."""
+    """Find, from the annotations, each field of a spec that takes a component: its dotted path and its family."""
     for name, field in spec.model_fields.items():
         family = family_of(field.annotation)
         if family is not None:
@@ -88,7 +88,7 @@ def slots(spec: type[Spec], prefix: str = "") -> Iterator[tuple[str, type[Compon
 
 
 def values(annotation: Any, now: Any, files: Files) -> Iterator[Any]:
-    """Values of a type, simple ones first; some may be illegal."""
+    """Yield values of a type, simple values first; some may be invalid for the field."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         yield from values(arguments[0], now, files)
@@ -117,7 +117,7 @@ def values(annotation: Any, now: Any, files: Files) -> Iterator[Any]:
 
 
 def _sequences(arguments: tuple[Any, ...], now: Any, files: Files) -> Iterator[Any]:
-    """Short tuples: one item changed, one item repeated, different numbers, and rows that each sum to 1."""
+    """Yield short tuples: with one item changed, one item repeated, different numbers, or rows that sum to 1."""
     item = arguments[0]
     lengths = (2, 3, 1, 0) if len(arguments) == 1 or arguments[-1] is Ellipsis else (len(arguments),)
     if isinstance(now, tuple) and now:
@@ -145,7 +145,7 @@ def _members(annotation: type[Spec], files: Files) -> Iterator[Spec]:
 
 
 def built(part: type[Spec], files: Files) -> Any:
-    """An instance with its defaults, and a first legal value of each field that has none."""
+    """Return an instance with default values, and the first legal value for each field without a default."""
     required = {name: field for name, field in part.model_fields.items() if field.is_required()}
     given: dict[str, Any] = {}
     for name, field in required.items():
@@ -166,15 +166,15 @@ def _first_legal(
             changed = part(**given, **{name: value})
         except (ValueError, TypeError) as error:
             if "needs" in str(error) and any(repr(other) in str(error) for other in set(required) - {*given, name}):
-                return value  # the error is about another required field, which is missing
+                return value  # the error is about a different required field, which is missing
             continue
         if nameable(changed):
             return value
-    raise NoOtherValueError(f"{part.__name__}.{name}: no value could be made of {field.annotation}")
+    raise NoOtherValueError(f"{part.__name__}.{name}: no value could be made for the annotation {field.annotation}")
 
 
 def other_values(part: Spec, name: str, files: Files, count: int = 2) -> list[Spec]:
-    """Copies of a spec that differ from it, and from each other, only in this field.
+    """Return copies of a spec that differ from the spec, and from each other, only in this field.
 
     Raises:
         NoOtherValueError: no other value could be made.
@@ -190,5 +190,7 @@ def other_values(part: Spec, name: str, files: Files, count: int = 2) -> list[Sp
         if len(others) == count:
             break
     if not others:
-        raise NoOtherValueError(f"{type(part).__name__}.{name}: no other value could be made")
+        raise NoOtherValueError(
+            f"{type(part).__name__}.{name}: no value could be made that differs from the present value"
+        )
     return list(others.values())

@@ -1,4 +1,4 @@
-"""The word of the rule for a set of checks."""
+"""The word (such as "holds" or "fails") that the decision rule gives for a set of checks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_lone_check_fails_at_025(p: float, expected: str) -> None:
     assert word([check(0, -mean_at(p))]) == expected
 
 
-# twelve checks, each on its own seeds: Holm tests the smallest p at .0125 / 12; the pooled p is far above .0125
+# twelve checks with different seeds: Holm tests the smallest p at .0125 / 12; the pooled p is far above .0125
 @pytest.mark.parametrize(("p", "expected"), [(0.00103, "fails in 1 of 12 cells"), (0.00105, "inconclusive")])
 def test_holm_tests_all_checks_at_half_the_level(p: float, expected: str) -> None:
     others = [check(i, 0.2) for i in range(11)]
@@ -56,12 +56,12 @@ def test_holm_tests_all_checks_at_half_the_level(p: float, expected: str) -> Non
 
 @pytest.mark.parametrize(("p", "expected"), [(0.0124, "fails"), (0.0126, "inconclusive")])
 def test_a_pooled_effect_is_tested_at_half_the_level(p: float, expected: str) -> None:
-    # all on the same seeds: the pooled p equals the p of each check
+    # all checks have the same seeds: the pooled p equals the p of each check
     checks = [check(i, -mean_at(p), seeds=(0, 1, 2, 3, 4)) for i in range(6)]
     assert word(checks) == expected
     assert decide(checks).named == ()
     second = [check(i, 0.0, seeds=(0, 1, 2, 3, 4), what="n", region=within(-9, 9)) for i in range(6)]
-    assert word([*checks, *second]) == "inconclusive"  # two kinds of check: .00625 for each
+    assert word([*checks, *second]) == "inconclusive"  # each of the two kinds of check is tested at level .00625
 
 
 def test_once_every_pooled_test_rejects_holm_has_the_whole_level() -> None:
@@ -71,7 +71,7 @@ def test_once_every_pooled_test_rejects_holm_has_the_whole_level() -> None:
 
     named = [decide(cells(p)).named for p in (0.006, 0.0064)]
     assert decide(cells(0.006)).word == "fails"
-    assert named == [("cell 3", "cell 4"), ("cell 4",)]  # .025 / 4 = .00625, while .0125 / 4 = .0031
+    assert named == [("cell 3", "cell 4"), ("cell 4",)]  # Holm tests at .025 / 4 = .00625, not at .0125 / 4
 
 
 def test_claims_without_a_pooled_test_give_holm_the_whole_level() -> None:
@@ -98,7 +98,7 @@ def test_a_cell_counts_once_however_many_kinds_it_has() -> None:
     second = [check(i, -9.0 if i < 2 else 9.0, what="a") for i in range(4)]
     assert word([*first, *second]) == "holds except in 2 of 4 cells"
     third = [check(i, -0.01 if i == 3 else 9.0, what="t") for i in range(4)]
-    assert word([*first, *second, *third]) == "fails"  # three of four cells are beyond a bar
+    assert word([*first, *second, *third]) == "fails"  # three of four cells are beyond a threshold
 
 
 def test_premises() -> None:
@@ -241,7 +241,7 @@ def test_nearly_all_from_both_sides() -> None:
     def cells(p: float, sign: float) -> list[Check]:
         return [*(check(i, 30.0) for i in range(17)), *(check(i, sign * mean_at(p)) for i in range(17, 20))]
 
-    # 20 cells, u = 18: the 18th smallest p times 3; for the other side the 3rd smallest times 18
+    # 20 cells, u = 18: "holds" needs 3 times the 18th smallest p, "fails" needs 18 times the 3rd smallest p
     assert word(cells(0.0083, 1.0), nearly_all=0.9) == "holds"
     assert word(cells(0.0084, 1.0), nearly_all=0.9) == "inconclusive"
     assert word(cells(0.00138, -1.0), nearly_all=0.9) == "fails"
@@ -272,7 +272,7 @@ def test_some_epoch_is_the_best_one_times_their_number() -> None:
     half = stats.t.ppf(1 - 0.025 / 4, 4) / math.sqrt(5)
     assert best(0.01).estimate.half == pytest.approx(half)
     never = at_some_epoch(base, [mean + UNIT[5] for mean in (-9.0, -mean_at(0.02), -9.0)], [1, 2, 3])
-    assert never.p_false == pytest.approx(0.02)  # false at every epoch: the largest p, not multiplied
+    assert never.p_false == pytest.approx(0.02)  # false at every epoch: the largest p, without a factor
     assert never.verdict == "outside"
     assert decide([best(0.01), check(1, 9.0, what="n")]).pooled.keys() == {"n"}
     holes = at_some_epoch(base, [[1.0, 2.0, math.nan, 1.0, 2.0], 9 + UNIT[5]], [1, 2])

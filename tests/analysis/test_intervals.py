@@ -1,4 +1,4 @@
-"""Each interval formula against scipy, published examples and its own coverage."""
+"""Each interval formula agrees with scipy and published examples, and covers the truth as often as stated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Titles of settings and names of losses: no two are the same, and each names what differs."""
+"""Titles of settings and names of losses are unique, and state the fields that differ."""
 
 import itertools
 
@@ -57,7 +57,7 @@ def test_equal_words_are_numbered():
 
 
 def test_losses_that_never_meet_in_a_setting_keep_their_names():
-    """Cross-entropies of two settings are not variants of each other, unless a chain of settings joins their losses."""
+    """Cross-entropies of two settings count as variants only if a chain of settings shares losses between them."""
     bound = [("CE", {"kind": "cross_entropy", "training.optimizer.lr": lr}) for lr in (0.1, 0.03, 0.01)]
     assert loss_names(bound, [9, 3, 3], [{0}, {1}, {2}]) == ["CE", "CE", "CE"]
     assert loss_names(bound, [9, 3, 3], [{0}, {0}, {2}]) == ["CE", "CE lr .03", "CE"]

@@ -1,4 +1,4 @@
-"""The memorization-dilation regression against scipy, on simulated data with known answers, and on degenerate runs."""
+"""The regression of dilation on memorization: against scipy, on simulated data, and on degenerate runs."""
 
 import math
 import subprocess
@@ -16,7 +16,7 @@ from byrote.analysis import fit_dilation, fit_line, slope_ratio
 def simulated(
     slope: float, seeds: int = 8, noise: float = 0.02, rng_seed: int = 0, root: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Runs at four rates: mem grows with the rate, NC1 (or its root) is 0.1 + slope mem + noise of the seed."""
+    """Simulate runs at four rates: mem grows with the rate; NC1 (or its root) is 0.1 + slope * mem + noise by seed."""
     rng = np.random.default_rng(rng_seed)
     rate = np.tile([0.1, 0.2, 0.3, 0.4], seeds)
     seed = np.repeat(np.arange(seeds), 4)
@@ -51,13 +51,13 @@ def test_left_out_error_by_a_loop() -> None:
 
 
 def jackknifed(function, seeds: np.ndarray) -> np.ndarray:
-    """One pseudo-value per seed, by a loop, for a function that takes a mask of runs."""
+    """Compute the jackknife pseudo-value of each seed in a loop, for a function of a mask over runs."""
     n, whole = len(np.unique(seeds)), function(np.ones(len(seeds), dtype=bool))
     return np.array([n * whole - (n - 1) * function(seeds != seed) for seed in np.unique(seeds)])
 
 
 def test_the_interval_by_a_loop() -> None:
-    """Student's interval over slopes for which each seed in turn is left out, with all of its runs."""
+    """The jackknife: Student's interval from slopes that each leave out all runs of one seed."""
     mem, nc1, seed, _ = simulated(0.5)
     values = jackknifed(lambda rest: np.polyfit(mem[rest], nc1[rest], 1)[0], seed)
     low, high = stats.t.interval(0.95, 7, np.mean(values), stats.sem(values))
@@ -112,7 +112,7 @@ def test_straight_or_root() -> None:
 
 
 def test_slope_ratio_is_right_too_low_and_too_high() -> None:
-    """Equal slopes: 1 is inside. Half and twice: 1 is outside, on the right side. Swapping inverts the ratio."""
+    """For equal slopes the interval of the ratio contains 1; for half or double, it is on the correct side of 1."""
     ce, equal = simulated(0.5), simulated(0.5, rng_seed=1)
     ratio = slope_ratio(equal[:3], ce[:3])
     assert ratio.low < 1 < ratio.high
@@ -132,7 +132,7 @@ def test_slope_ratio_is_right_too_low_and_too_high() -> None:
 
 
 def test_slope_ratio_pairs_the_seeds() -> None:
-    """Noise that both sets share by seed cancels, so the interval has no width."""
+    """Noise that both sets of runs share for each seed cancels, so the interval has zero width."""
     mem, nc1, seed, _ = simulated(0.5, noise=0.2)
     same = slope_ratio((mem, 2 * nc1, seed), (mem, nc1, seed))
     assert (same.low, same.high) == (pytest.approx(2), pytest.approx(2))

@@ -80,7 +80,7 @@ def test_intervals_are_students():
 
 
 def samples_of(fit):
-    """Every sample of a fit, by name."""
+    """Return every sample of seed values in a fit, by name."""
     samples = {name: getattr(fit, name) for name in ("slope", "gamma", "lambda_w", "lambda_h")}
     samples |= {("slope", name): sample for name, sample in fit.slopes.items()}
     samples |= {("ratio", one.variant, one.loss): one.ratio for one in fit.slope_ratios}
@@ -97,7 +97,7 @@ QUANTITIES = (
 
 
 def test_pseudo_values_by_fits_that_leave_out_one_seed():
-    """The oracle repeats the whole fit with the runs of all seeds but one."""
+    """The expected values repeat the whole fit with each seed left out in turn."""
     rows = list(zip(*_runs(noise=0.03), strict=True))
     whole = samples_of(model_fit.fit_runs(*columns_of(rows), models=MODELS))
     without = [
@@ -139,7 +139,7 @@ def test_losses_with_several_minima_are_solved_for_all_runs_alone(monkeypatch):
     monkeypatch.setattr("byrote.analysis.model_solved.predicted", counted)
     fit = model_fit.fit_runs(*columns_of([*zip(*columns, strict=True), *rll]), models=models)
     assert solved.count("robust-log") == 6  # three eta, two variants
-    assert solved.count("smoothing") == 2 * 6 * 4  # CE and LS, with all seeds and with each of three left out
+    assert solved.count("smoothing") == 2 * 6 * 4  # CE and LS, with all seeds and with each of three seeds left out
     predictions = [one for one in fit.predictions if one.loss == "RLL"]
     assert len(predictions) == 6
     for one in predictions:
@@ -155,7 +155,7 @@ def test_losses_with_several_minima_are_solved_for_all_runs_alone(monkeypatch):
 
 
 def test_distances_are_compared_at_the_eta_that_both_losses_have():
-    """gamma comes from the smallest eta that both have: here .05, where LS has its first runs."""
+    """gamma comes from the smallest eta that both losses have: here .05, the smallest eta of the LS runs."""
     rows = [row for row in zip(*_runs(noise=0.0), strict=True) if row[0] != "LS" or row[1] > 0.02]
     shifted = [(*row[:4], row[4] * (1 + row[1] if row[0] == "CE" else 1), row[5]) for row in rows]
     fit = model_fit.fit_runs(*columns_of(shifted), models=MODELS)
@@ -172,7 +172,7 @@ def test_without_predictions_slopes_and_parameters_are_the_same():
 
 def test_a_slope_ratio_uses_the_eta_and_seeds_that_both_have():
     columns = _runs(slopes={"MSE": 2.0})
-    # CE bends beyond the eta of MSE, so CE's own line is steeper; the line that MSE is compared with is not
+    # CE bends beyond the largest eta of MSE, so CE's line is steeper over all eta than over the eta shared with MSE
     rows = [row for row in zip(*columns, strict=True) if row[0] != "MSE" or (row[1] < 0.2 and row[5] < 3)]
     rows = [
         (*row[:3], row[3] * (3 if row[0] == "CE" and (row[1] == 0.2 or row[5] > 2) else 1), *row[4:]) for row in rows
@@ -208,7 +208,7 @@ def test_an_error_says_why_it_does_not_fit():
     level = model_fit.fit_runs(loss, eta, mem, [0.1 + 1e-3 * (k % 7) for k in range(len(loss))], distance, seed, MODELS)
     assert not level.fits
     assert any("not linear" in reason for reason in level.reasons)
-    same = [1.0 for _ in distance]  # the distances under LS and CE are equal, which no lambdas give
+    same = [1.0 for _ in distance]  # the distances under LS and CE are equal, which no values of lambda produce
     flat = model_fit.fit_runs(loss, eta, mem, nc1, same, seed, MODELS)
     assert any("no lambdas" in reason for reason in flat.reasons)
     assert all(np.isnan(one.predicted_memorization.whole) for one in flat.predictions)

@@ -1,4 +1,4 @@
-"""Many sets of checks at once, the errors of the rule, and its power."""
+"""The decision rule on many sets of checks at once: its error rates and its power."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_power_counts_the_seeds_that_decide() -> None:
 
 
 def test_power_agrees_with_the_textbook_for_one_cell() -> None:
-    """If the mean is known almost exactly, the noncentral t gives the probability that a new interval lies inside."""
+    """For an almost exactly known mean, the noncentral t gives the probability that a new interval is in the region."""
     known = Check("c", "m", 0.45 + np.tile([-1.0, 1.0], 200), tuple(range(400)), at_least(0.0))
     assert power([known]).seeds == 0
     spread = math.sqrt(400 / 399)
@@ -98,10 +98,10 @@ def test_power_agrees_with_the_textbook_for_one_cell() -> None:
 def test_power_of_shares_and_of_few_seeds() -> None:
     share = power([Check("all", "coverage", (), (), at_least(0.9), share=(30, 30))])
     assert share.seeds is not None
-    assert 5 <= share.seeds <= 40  # 36 of 36 hold; if some runs miss, more are needed
+    assert 5 <= share.seeds <= 40  # 36 of 36 checks hold; if some runs were missing, more seeds would be needed
     assert "more runs would decide it" in str(share)
     two = power([check(0, 50.0, n=2)])
-    assert two.seeds == 1  # three seeds are enough for a check
+    assert two.seeds == 1  # a check needs at least three seeds
     assert power([check(0, 9.0, unmet="x")]).seeds is None
     assert "no forecast" in str(power([Check("c", "m", [1.0], (0,), at_least(0.0))]))
     blocked = power([check(0, 9.0), *(check(i, 9.0, unmet="x") for i in range(1, 4))], most=10)

@@ -1,4 +1,4 @@
-"""Single checks, pooled effects and Holm against slow arithmetic."""
+"""Single checks, pooled effects and Holm's procedure, compared with slow arithmetic."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_wrong_check_is_named(change: dict, what: str) -> None:
 
 
 def slow_pool(checks: list[Check]) -> tuple[float, float]:
-    """Mean over cells and its standard error, seed by seed."""
+    """Compute the mean over cells and its standard error, seed by seed."""
     k = len({one.cell for one in checks})
     weights = [1 / (k * sum(other.cell == one.cell for other in checks)) for one in checks]
     total = 0.0

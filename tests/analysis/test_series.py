@@ -1,4 +1,4 @@
-"""Computations that figures share (choice of runs, means over seeds, lines), against slow and obvious ones."""
+"""Computations that figures share (choice of runs, means over seeds, lines), compared with slow, obvious versions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The simulation draws what it states, judges by the rule itself, and its committed results are within bounds."""
+"""The simulation draws from the stated laws and applies the real decision rule; its committed results are in bounds."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_false_words_are_rare_and_true_ones_are_not() -> None:
     for region in simulation.REGIONS:
         rates = simulation.false_rates(setting, region, noise)
         assert max(rates.values()) < 0.05
-        assert min(rates["fails"], rates["holds"], rates["names"]) > 0.002  # at the bar, occasional errors are expected
+        assert min(rates["fails"], rates["holds"], rates["names"]) > 0.002  # some false words do occur
     assert simulation.power(setting, "one-sided", noise, 4.0)["fails"] > 0.99
     ten = simulation.Setting(6, "10", 0.0, "equal", "normal")
     assert (

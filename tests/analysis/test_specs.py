@@ -1,7 +1,6 @@
-"""What defines a setting: every field of every part of a spec except loss, rate and seeds; fields are found
-automatically.
+"""A setting is defined by every field of a spec except the loss, the noise rate and the seeds.
 
-The parts come from the registries and the fields from their annotations (`fields.py`), so a new loss, data set or
+The components come from the registries and the fields from annotations (`fields.py`), so a new loss, data set or
 setting is tested without being listed. A field for which no other value can be made fails the test.
 """
 
@@ -74,7 +73,8 @@ class OwnSchedule(Schedule):
 
 
 OWN = [OwnData, OwnNoise, OwnLoss, OwnNetwork, OwnOptimizer, OwnSchedule]
-for _member in OWN:  # registered only while these tests run, because other tests read the registries as well
+# these components are registered only during these tests, because other tests read the registries as well
+for _member in OWN:
     del _member.registry[_member.kind]
 
 
@@ -88,7 +88,7 @@ def registered():
 
 
 def members():
-    """Every part that byrote or this module registers; those of other test modules are left out."""
+    """Return every component that byrote or this module registers, without those of other test modules."""
     for base in families():
         for kind, member in base.registry.items():
             if member.__module__.startswith("byrote."):
@@ -117,12 +117,12 @@ def files(tmp_path):
 
 
 def at(path: str, part: Any) -> Experiment:
-    """The tiny experiment with one part replaced."""
+    """Return the tiny experiment with the component at this path replaced."""
     return tiny(**{path: part.spec() if isinstance(part, Component) else part})
 
 
 def runs_of(*experiments: Experiment, bind: tuple[str, ...] = ()) -> Table:
-    """The table of runs as a store would give it."""
+    """Return the table of runs that a store of these experiments would contain."""
     return Table.of(
         [
             {
@@ -137,7 +137,7 @@ def runs_of(*experiments: Experiment, bind: tuple[str, ...] = ()) -> Table:
 
 
 def compared(*experiments: Experiment, bind: tuple[str, ...] = ()) -> dict[str, bool]:
-    """For setting, loss setting, rate and replicate: whether all pairs of the experiments differ, or all agree."""
+    """For setting, loss setting, rate and replicate: whether the experiments all differ in it, or all agree."""
     specs = Specs.of(runs_of(*experiments, bind=bind))
     fields = {
         "setting": specs.setting().tolist(),
@@ -148,11 +148,15 @@ def compared(*experiments: Experiment, bind: tuple[str, ...] = ()) -> dict[str, 
     digests = {"setting": specs.setting_digest, "loss_setting": specs.loss_digest}
     differ = {}
     for name, codes in fields.items():
-        assert len(set(codes)) in (1, len(codes)), f"{name}: some of the specs are told apart and some are not"
+        assert len(set(codes)) in (1, len(codes)), (
+            f"{name}: some of the specs differ and some are equal, expected all or none"
+        )
         differ[name] = len(set(codes)) > 1
         if name in digests:
             named = {digests[name](place) for place in range(len(codes))}
-            assert len(named) == len(set(codes)), f"the digest of {name} tells other specs apart than its number"
+            assert len(named) == len(set(codes)), (
+                f"the digests of {name} distinguish different specs than the numbers do"
+            )
     return differ
 
 
@@ -160,7 +164,7 @@ SAME = {"setting": False, "loss_setting": False, "rate": False, "replicate": Fal
 
 
 def expected(slot: str, name: str, member: type[Component] | None) -> dict[str, bool]:
-    """What a change of one field changes: a loss's field changes the loss, the rate the rate, others the setting."""
+    """Return what a changed field should change: the loss, the rate, or (for all other fields) the setting."""
     if slot == "loss":
         return SAME | {"loss_setting": True}
     if slot == "noise" and name == "rate":
@@ -211,12 +215,12 @@ def test_two_specs_that_differ_in_one_field_of_an_experiment_never_stand_togethe
     wanted = SAME | {changes.get(name, "setting"): True}
     differences = [compared(tiny(), one) for one in other_values(tiny(), name, files, count=4)]
     for differ in differences:
-        # another law may have another rate as well
+        # a different law may also have a different rate
         assert differ | ({"rate": False} if name == "noise" else {}) == wanted
 
 
 def test_every_loss_inside_a_loss_counts(files):
-    """A loss three levels deep, in a field and in a tuple."""
+    """A loss counts even three levels deep inside other losses, in a field or in a tuple."""
     deep = [losses.Weighted(losses.Normalized(losses.Focal(gamma=gamma))) for gamma in (1.0, 2.0, 3.0)]
     assert compared(*(at("loss", loss) for loss in deep)) == SAME | {"loss_setting": True}
     assert compared(*(at("start", loss) for loss in deep)) == SAME | {"setting": True}
@@ -269,7 +273,7 @@ def test_every_field_below_a_bound_one_is_bound(files, slot, member, name):
 
 
 def test_runs_that_bind_and_runs_that_do_not_are_told_apart():
-    """One learning rate, chosen once for the loss (bound to it) and once as part of the setting."""
+    """The same learning rate is bound to the loss in one run, and is part of the setting in the other."""
     bound, free = runs_of(with_rate(0.1), bind=BIND).rows(), runs_of(with_rate(0.1, seed=1)).rows()
     specs = Specs.of(Table.of(bound + free))
     assert specs.setting().tolist() == [0, 1]
@@ -290,12 +294,14 @@ def test_files_count_by_their_content_and_not_by_their_name(tmp_path):
     one.write_bytes(b"content")
     other.write_bytes(b"content")
     first = arrays(one)
-    assert compared(first, arrays(other)) == SAME, "one content under two names"
+    assert compared(first, arrays(other)) == SAME, "two files with the same content are the same data"
     assert first.key == arrays(other).key
     other.write_bytes(b"another")
-    assert compared(first, arrays(other)) == SAME | {"setting": True}, "two files of one name in two folders"
+    assert compared(first, arrays(other)) == SAME | {"setting": True}, (
+        "files with the same name and different content are different data"
+    )
     one.write_bytes(b"a third")
-    assert compared(first, arrays(one)) == SAME | {"setting": True}, "two contents under one name"
+    assert compared(first, arrays(one)) == SAME | {"setting": True}, "a file with changed content is different data"
     (tmp_path / "a" / "folder").mkdir()
     for name in ("images", "labels"):
         (tmp_path / "a" / "folder" / f"{name}.npy").write_bytes(b"content")
@@ -317,8 +323,10 @@ def test_own_modules_count_by_their_source():
     row = runs_of(experiment).rows()[0]
     contents = json.loads(row["contents"]) | {f"module:{__name__}": "0" * 16}
     specs = Specs.of(Table.of([row, row | {"contents": json.dumps(contents)}]))
-    assert specs.setting().tolist() == [0, 1], "the network is the module's"
-    assert specs.loss_setting.tolist() == [0, 1], "and so is the loss"
+    assert specs.setting().tolist() == [0, 1], "a changed module changes the setting, because it defines the network"
+    assert specs.loss_setting.tolist() == [0, 1], (
+        "a changed module changes the loss setting, because it defines the loss"
+    )
 
 
 # ------------------------------------------------------------------------------------------------ repetitions
@@ -328,7 +336,9 @@ def test_repetitions_differ_by_every_combination_of_their_seeds():
     seeds = [(0, None, None), (1, None, None), (0, 0, None), (0, 1, None), (0, None, 0), (0, 1, 1), (1, 0, None)]
     runs = [tiny(seed=a, noise_seed=b, split_seed=c) for a, b, c in seeds]
     assert compared(*runs) == SAME | {"replicate": True}
-    assert Specs.of(runs_of(*runs)).replicate.tolist()[:2] == [0, 1], "a seed that stands alone is its own number"
+    assert Specs.of(runs_of(*runs)).replicate.tolist()[:2] == [0, 1], (
+        "if only the seed differs, the replicate number is the seed"
+    )
 
 
 def row_of(key, **changes):

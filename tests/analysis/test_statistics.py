@@ -1,4 +1,4 @@
-"""Statistics of runs against slow loops: every fit is repeated without each seed, with numpy or scipy."""
+"""Statistics of runs, compared with slow loops in numpy or scipy that repeat every fit without each seed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _no_warning():
 def runs_of(
     seeds: int, etas: int, slope: float = 2.0, noise: float = 0.3, shift: float = 1000.0, drawn: int = 0
 ) -> Runs:
-    """Runs far from the origin, in shuffled order, one of them missing."""
+    """Return runs in shuffled order, with values far from the origin and one run missing."""
     rng = np.random.default_rng([drawn, seeds, etas])
     seed, eta = (grid.ravel() for grid in np.meshgrid(np.arange(seeds), np.arange(1, etas + 1) / 10))
     x = shift + 10 * eta + rng.normal(size=len(eta)) * 0.3 + 0.2 * seed
@@ -37,7 +37,7 @@ def runs_of(
 
 
 def slow(statistic: Callable[..., float], *groups: Runs) -> Sample:
-    """The brute-force jackknife: the statistic of all runs, and the statistic without each seed."""
+    """Compute the jackknife by brute force: the statistic of all runs, and the statistic without each seed."""
     seeds = [seed for seed in dict.fromkeys(groups[0][2].tolist()) if all(seed in group[2] for group in groups)]
     whole = statistic(*groups)
     without = [statistic(*(tuple(c[g[2] != seed] for c in g) for g in groups)) for seed in seeds]
@@ -73,7 +73,7 @@ def same(actual: Sample, expected: Sample, scale: str, rel: float = 1e-7) -> Non
     assert actual.seeds == expected.seeds
     assert actual.whole == pytest.approx(expected.whole, rel=rel)
     assert actual.values == pytest.approx(expected.values, rel=rel)
-    assert np.ptp(expected.values) > 0.01 * abs(expected.whole)  # a mix-up of seeds would show
+    assert np.ptp(expected.values) > 0.01 * abs(expected.whole)  # so a mix-up of seeds would change the result
 
 
 SIZES = pytest.mark.parametrize(("seeds", "etas"), [(3, 3), (4, 4), (10, 6)])
@@ -211,7 +211,7 @@ FLAT = (np.ones(12), np.arange(12.0), np.arange(12) % 3, np.arange(12) // 3)
 FALLING = (np.arange(12.0), -np.arange(12.0) + 0.1 * (np.arange(12) % 2), np.arange(12) % 3, np.arange(12) // 3)
 RISING = (np.arange(12.0), np.arange(12.0) + 0.1 * (np.arange(12) % 2), np.arange(12) % 3, np.arange(12) // 3)
 EXACT = (np.arange(12.0), 2 * np.arange(12.0), np.arange(12) % 3, np.arange(12) // 3)
-ONE_VARIES = (np.arange(12.0) * (np.arange(12) % 3 == 0), *RISING[1:])  # without seed 0 there is no line
+ONE_VARIES = (np.arange(12.0) * (np.arange(12) % 3 == 0), *RISING[1:])  # x is constant without seed 0
 TWO_ETA = (np.arange(12.0), np.arange(12.0) % 5, np.arange(12) % 3, np.where(np.arange(12) < 6, 0.1, 0.2))
 
 
@@ -260,12 +260,12 @@ def test_unequal_lengths_are_named() -> None:
 
 def test_a_reading_that_seeds_move_as_much_as_conditions_is_unreliable() -> None:
     conditions = [0, 0, 0, 1, 1, 1]
-    steady = [1.0, 1.1, 0.9, 3.0, 3.1, 2.9]  # variance within a condition .01, in total 1.208
+    steady = [1.0, 1.1, 0.9, 3.0, 3.1, 2.9]  # the variance within a condition is .01, the total variance 1.208
     assert unreliable(steady, conditions, 0.0) == ""
     assert unreliable(steady, conditions, 0.60) == ""
     assert "by counting samples alone" in unreliable(steady, conditions, 0.61)
     assert "seeds vary as much as conditions" in unreliable([1.0, 3.0, 2.0, 2.1, 3.1, 1.1], conditions, 0.0)
-    # the variance within a condition is 1, in total (4 + 1.5 apart^2) / 5, which is 2 if the conditions are 2 apart
+    # the variance within a condition is 1; the total is (4 + 1.5 apart^2) / 5, which is 2 for conditions 2 apart
     for apart, reliable in ((2.05, True), (1.95, False)):
         moved = np.array([-1.0, 0.0, 1.0, -1.0, 0.0, 1.0]) + apart * np.array(conditions)
         assert (float(np.var(moved, ddof=1)) > 2) == reliable
@@ -275,7 +275,7 @@ def test_a_reading_that_seeds_move_as_much_as_conditions_is_unreliable() -> None
 
 
 def test_many_statistics_cost_little() -> None:
-    """100 ratios of slopes and of errors on ten seeds and six eta take .1 seconds; a slow machine may take five."""
+    """100 ratios of slopes and of errors on ten seeds and six eta take .1 seconds; the test allows five."""
     pairs = [tuple(Points.of(*runs_of(10, 6, drawn=drawn)) for drawn in (2 * i, 2 * i + 1)) for i in range(100)]
     started = time.process_time()
     for one, two in pairs:

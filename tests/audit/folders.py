@@ -11,7 +11,7 @@ NAMES = ("ant", "bee", "cow")
 
 
 def truth(n=300, seed=0):
-    """True and given labels (n,), a fifth of them wrong."""
+    """Draw true labels (n,) and given labels, a fifth of which are wrong."""
     rng = np.random.default_rng(seed)
     true = rng.integers(0, 3, n)
     wrong = rng.random(n) < 0.2
@@ -19,7 +19,7 @@ def truth(n=300, seed=0):
 
 
 def probabilities(true, seed=0):
-    """The probabilities of a good model, (n, 3)."""
+    """Draw the probabilities (n, 3) of a good model."""
     z = 3 * np.eye(3)[true] + np.random.default_rng(seed).normal(size=(len(true), 3))
     return np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
 
@@ -32,7 +32,7 @@ def _saved(folder, true, given, names, ids, source) -> Audit:
 
 
 def images(at, n=300, side=8, names=NAMES):
-    """An audit of an image folder, in at/audit; the images are in at/photos."""
+    """Write an audit of an image folder to at/audit; the images are in at/photos."""
     true, given = truth(n)
     ids = [f"{names[y]}/{row:04d}.png" for row, y in enumerate(given.tolist())]
     for row, name in enumerate(ids):
@@ -45,7 +45,7 @@ def images(at, n=300, side=8, names=NAMES):
 
 
 def table(at, n=300, text="A <b>letter</b> & more"):
-    """An audit of a table with a column of texts, in at/audit."""
+    """Write an audit of a table with a text column to at/audit."""
     true, given = truth(n)
     labels = zip(true.tolist(), given.tolist(), strict=True)
     lines = [f'"{text} {row}, {NAMES[t]}",{row},{NAMES[y]}' for row, (t, y) in enumerate(labels)]

@@ -1,4 +1,4 @@
-"""Answers to a plan: each is written to disk at once, and the work continues after any interruption."""
+"""A reviewer's answers to a plan of checks are saved immediately, and checking resumes after any interruption."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 
 def replies(checks):
-    """The answers of a person who knows the truth, one for each sample to check."""
+    """Return the correct answer for each sample to check."""
     true, given = truth()
     return ["y" if true[row] == given[row] else "n" for row in checks.rows]
 
@@ -68,7 +68,7 @@ def test_a_new_desk_continues_where_the_last_one_stopped(folder):
 def test_an_answer_to_a_sample_that_was_not_shown_is_not_taken(folder):
     checks = Checks(folder)
     assert checks.answer(0, "y")
-    assert not checks.answer(0, "n")  # a key that is pressed twice, before the next sample is shown
+    assert not checks.answer(0, "n")  # a key is pressed twice before the next sample is shown
     assert not checks.answer(5, "n")
     assert not checks.undo(0)
     assert checks.answered == 1

@@ -1,4 +1,4 @@
-"""`byrote audit`: from files to a settled interval; the user's own files are unchanged afterwards."""
+"""`byrote audit`: from files to an interval for the share of wrong labels; the user's files stay unchanged."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""Folds and held-out networks, and the labels that these must not see."""
+"""Folds and held-out networks, which must not see the labels of their own fold."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_equal_groups_are_dealt_out_by_class():
 
 @pytest.mark.parametrize("k", [2, 3])
 def test_a_label_does_not_reach_the_network_that_judges_it(k):
-    """Changed labels in one fold change the held-out predictions in every other fold, and none in this fold."""
+    """Changing labels in one fold changes the held-out predictions in all other folds, but not in this fold."""
     x, given, _, _ = world(90)
     folds = assign(given, k, 0)
     training = TRAINING.replace(epochs=2)

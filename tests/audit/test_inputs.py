@@ -1,4 +1,4 @@
-"""Inputs and outputs of every kind: labels in any encoding, data frames of any library, rows in their order."""
+"""All supported inputs and outputs: labels in any encoding, data frames of any library, rows in their given order."""
 
 import datasets
 import numpy as np

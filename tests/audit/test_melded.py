@@ -1,4 +1,4 @@
-"""Melded intervals: against brute force, against enumeration, and how often they contain the truth."""
+"""Melded confidence intervals: compared with brute force and enumeration, and how often they contain the truth."""
 
 from itertools import combinations, pairwise
 from math import comb
@@ -14,7 +14,7 @@ from byrote.intervals import clopper_pearson
 
 
 def drawn(rng, counts, upper, m=200_000):
-    """Draws of one stratum's share, for strata that are large compared with the sample."""
+    """Draw the share of wrong labels in one stratum, for strata that are large compared with the sample."""
     k, n = counts.wrong + (counts.unsure if upper else 0), counts.checked
     a, b = (k + 1, n - k) if upper else (k, n - k + 1)
     if min(a, b) == 0:
@@ -98,7 +98,7 @@ def test_one_large_stratum_is_clopper_and_pearson():
 
 
 def tail(size, wrong, n, hits):
-    """The probability of `hits` wrong labels, by counting draws."""
+    """Compute the probability of `hits` wrong labels by counting draws."""
     return comb(wrong, hits) * comb(size - wrong, n - hits) / comb(size, n)
 
 
@@ -125,7 +125,7 @@ def test_a_census_has_no_width():
     assert low < 0.03 < high
 
 
-# the truth of each setting: the sizes of the strata, and the number of wrong labels in each
+# the truth in each setting: the size of each stratum, and its number of wrong labels
 SETTINGS = {
     "no noise": ((600, 600, 6800), (0, 0, 0)),
     "a few": ((300, 300, 7400), (6, 0, 4)),
@@ -155,11 +155,12 @@ def coverage(sizes, wrong, drawn, reviewer, twice, repeats, seed):
 def test_the_interval_holds_the_truth_at_least_as_often_as_it_says(name):
     sizes, wrong = SETTINGS[name]
     share = coverage(sizes, wrong, (40, 40, 120), 0.0, 0, 150, seed=5)
-    assert share >= 0.93  # .95 is stated; 150 intervals of .95 coverage fall below .907 with probability .01
+    # the stated coverage is .95; the observed coverage of 150 intervals is below .907 with probability .01
+    assert share >= 0.93
 
 
 def test_a_narrower_interval_would_be_caught():
-    """With the same counts and a stated confidence of .5, the coverage test would fail."""
+    """The coverage test would fail for intervals of confidence .5 from the same counts."""
     sizes, wrong, rng = (1200, 1200, 5600), (1140, 360, 112), np.random.default_rng(3)
     hits = 0
     for _ in range(150):
@@ -168,14 +169,14 @@ def test_a_narrower_interval_would_be_caught():
         ]
         _, low, high = share(seen, confidence=0.5)
         hits += low <= sum(wrong) / sum(sizes) <= high
-    assert 0.5 <= hits / 150 <= 0.9  # exact intervals of three strata are too wide, but not arbitrarily so
+    assert 0.5 <= hits / 150 <= 0.9  # exact intervals of three strata are wider than necessary, but not by much
 
 
 @pytest.mark.parametrize("name", ["no noise", "half of the suspects", "most suspects"])
 def test_second_looks_make_up_for_an_erring_reviewer(name):
     sizes, wrong = SETTINGS[name]
     assert coverage(sizes, wrong, (36, 36, 108), 0.05, 20, 8, seed=7) >= 0.8
-    if name == "no noise":  # without second looks, the interval is wrong
+    if name == "no noise":  # without second looks by a reviewer, the interval is wrong
         assert coverage(sizes, wrong, (40, 40, 120), 0.05, 0, 50, seed=7) < 0.3
 
 

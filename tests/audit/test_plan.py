@@ -35,7 +35,7 @@ def test_an_allocation_fits_into_the_strata(sizes, checks):
 
 
 def test_an_allocation_is_the_best_by_enumeration():
-    """Of all ways to draw 60 with at least 10 of each, Neyman's has the least variance under the assumed shares."""
+    """Of all ways to draw 60 samples, 10 or more per stratum, Neyman's has the least variance."""
     N, p = np.array([300, 200, 1500]), np.array([0.75, 0.75, 0.03])
 
     def variance(n):

@@ -1,4 +1,4 @@
-"""A whole audit: its results, the claims that it never makes, and its files."""
+"""A whole audit: its results, the statements that it never makes, and its files."""
 
 import json
 
@@ -84,12 +84,12 @@ def test_checks_settle_an_audit(audited):
     assert settled.rate.low <= wrong.mean() <= settled.rate.high
     assert settled.twice == 15
     other = audit_samples(*world(seed=1)[:2], NAMES, epochs=1)
-    with pytest.raises(ValueError, match="for other labels"):
+    with pytest.raises(ValueError, match="for different labels"):
         other.settle(plan, [])
 
 
 def test_labels_that_follow_the_sample_are_not_told_from_clean_ones():
-    """The premise of an interval from labels alone is false here: labels follow what a sample looks like."""
+    """An interval from labels alone is invalid here, because wrong labels depend on what a sample looks like."""
     rng = np.random.default_rng(0)
     true = rng.integers(0, 4, 1500)
     x = np.eye(4)[true] * 2.5 + rng.normal(size=(1500, 4))

@@ -1,4 +1,4 @@
-"""Confidence sequences: how often they hold at every moment, and how narrow they become."""
+"""Confidence sequences: how often they contain the truth at all times at once, and how narrow they become."""
 
 import numpy as np
 import pytest
@@ -24,12 +24,12 @@ def test_it_holds_at_every_moment(name):
         low, high = running_share(*simulate(rng, wrong), SIZES, CHECKS)
         missed += bool(((low > truth) | (high < truth)).any())
         width.append(high[-1] - low[-1])
-    assert missed <= 4  # 5% are allowed; more than 4 of 24 have probability .01
+    assert missed <= 4  # 5% of misses are allowed; more than 4 of 24 have probability .01
     assert np.mean(width) < {"none": 0.05, "some": 0.2, "many": 0.22, "all": 0.15}[name]
 
 
 def test_a_fixed_interval_that_is_looked_at_again_and_again_does_not_hold():
-    """A fixed interval that is computed at each of 200 looks misses far more often than it states."""
+    """A fixed-sample interval, recomputed at each of 200 looks, misses the truth far more often than stated."""
     from byrote.intervals import clopper_pearson
 
     rng, missed = np.random.default_rng(5), 0
@@ -49,7 +49,7 @@ def test_a_census_ends_at_the_truth():
 
 
 def test_it_stops_where_a_stratum_runs_out():
-    """Once no planned sample of a stratum remains, later looks add nothing about its share."""
+    """Once every planned sample of a stratum is checked, later looks do not change the estimate of its share."""
     stratum = [0] * 10 + [1] * 90
     low, high = running_share(stratum, [True] * 10 + [False] * 90, [500, 500], [10, 90])
     assert low[99] == low[10]

@@ -1,4 +1,4 @@
-"""Answers to a plan, and the intervals that follow from them."""
+"""Answers to a plan of checks, and the intervals computed from the answers."""
 
 import math
 
@@ -18,7 +18,7 @@ NAMES = ("ant", "bee", "cow")
 
 
 def world(n=3000, checks=150, twice=0, seed=0):
-    """Labels of which some are wrong, suspects that are often wrong, and a plan."""
+    """Return labels (some wrong), a list of suspects (often wrong), and a plan of checks."""
     rng = np.random.default_rng(seed)
     given = rng.integers(0, 3, n)
     wrong = rng.random(n) < np.array([0.05, 0.1, 0.3])[given]
@@ -36,7 +36,7 @@ def replies(plan, wrong, error=0.0, seed=0):
 
 
 def counts(plan, wrong, label=None, given=None):
-    """The answers of each stratum, counted one by one."""
+    """Count the answers in each stratum, one by one."""
     strata_counts = []
     for h, s in enumerate(plan.strata):
         rows = [

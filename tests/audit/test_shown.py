@@ -1,4 +1,4 @@
-"""Samples as a person sees them, from every kind of source, and from files that no longer exist."""
+"""Samples as shown to a reviewer, from every kind of source, including files that no longer exist."""
 
 import io
 

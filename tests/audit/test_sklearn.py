@@ -1,4 +1,4 @@
-"""The contract of scikit-learn, without expected failures."""
+"""scikit-learn's estimator checks pass, without any expected failure."""
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 

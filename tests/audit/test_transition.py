@@ -1,4 +1,4 @@
-"""The consensus estimator against exhaustive likelihood and drawn labels, and when it must answer "cannot tell"."""
+"""The consensus estimator, compared with exhaustive search and simulated labels, and when it answers "cannot tell"."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from byrote.audit.transition import consensus, fit, triples
 
 
 def log_likelihood(keys, counts, T, pi):
-    """The log likelihood, triple by triple."""
+    """Compute the log likelihood, one triple of labels at a time."""
     total = 0.0
     for (r, a, b, c), n in zip(keys, counts, strict=True):
         p = sum(pi[r][k] * T[k][a] * T[k][b] * T[k][c] for k in range(len(T)))
@@ -19,7 +19,7 @@ def log_likelihood(keys, counts, T, pi):
 
 
 def test_em_reaches_the_largest_likelihood():
-    """Two classes: four free numbers, also found by a search from many starts."""
+    """With two classes the four free parameters are also found by a numerical search from many starts."""
     T, pi = np.array([[0.85, 0.15], [0.3, 0.7]]), np.array([[0.95, 0.05], [0.1, 0.9]])
     keys = np.array(list(itertools.product(range(2), repeat=4)))
     counts = np.array([1000 * sum(pi[r, k] * T[k, a] * T[k, b] * T[k, c] for k in range(2)) for r, a, b, c in keys])
@@ -36,7 +36,7 @@ def test_em_reaches_the_largest_likelihood():
 
 
 def world(T, n=4000, purity=1.0, seed=0):
-    """Samples in tight groups around their class, labels drawn from T."""
+    """Draw samples close to the center of their class, with labels drawn from the transition matrix T."""
     rng, N = np.random.default_rng(seed), len(T)
     true = rng.integers(0, N, n)
     labels = np.array([rng.choice(N, p=T[k]) for k in true])

@@ -1,4 +1,4 @@
-"""For every claim, three artificial tables: one in which it holds, one in which it fails, one that cannot decide it."""
+"""Three artificial tables for every claim: the claim holds in one, fails in one, and is inconclusive in one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["CASES", "table"]
 
 
 class Case(NamedTuple):
-    """Functions that build the three tables of a claim."""
+    """The functions that build the three tables for a claim."""
 
     holds: Callable[[], Analysis]
     fails: Callable[[], Analysis]
@@ -27,27 +27,27 @@ NINETEEN, FORTY = tuple(range(19)), tuple(range(40))
 
 
 def unrelated(rate: float, seed: int) -> float:
-    """NC1 that does not depend on mem."""
+    """Runs in which NC1 does not depend on mem."""
     return 0.05 + 0.2 * noise_of("unrelated", rate, seed)
 
 
 def scattered(rate: float, seed: int) -> float:
-    """Mem that depends neither on the rate nor on NC1."""
+    """Runs in which mem depends neither on the noise rate nor on NC1."""
     return 1 + noise_of("mem", rate, seed)
 
 
 def by_rate(rate: float, seed: int) -> float:
-    """NC1 that depends on the rate but not on the run's own mem."""
+    """Runs in which NC1 depends on the noise rate but not on the run's own mem."""
     return 0.03 + 0.4 * rate
 
 
 def by_condition(loss: str) -> Callable[[float, int], float]:
-    """A test error that depends on loss and rate, but not on NC1."""
+    """Runs whose test error depends on the loss and the noise rate, but not on NC1."""
     return lambda rate, seed: 0.05 + 0.1 * noise_of("error", loss, rate) + 0.001 * noise_of("error", loss, rate, seed)
 
 
 def widths(slopes: dict[int, dict[str, float]]) -> Rows:
-    """Two-class parts of several network widths, with a slope for each width and loss."""
+    """Two-class runs at several network widths, with a slope for each width and loss."""
     rows: Rows = []
     for width, of_loss in slopes.items():
         own = {loss: {"slope": wobbling(slope, width)} for loss, slope in of_loss.items()}
@@ -56,12 +56,12 @@ def widths(slopes: dict[int, dict[str, float]]) -> Rows:
 
 
 def wobbling(slope: float, width: int) -> Callable[[float, int], float]:
-    """A slope that differs slightly from seed to seed, and differently at each width."""
+    """Return a slope that varies slightly from seed to seed, independently at each width."""
     return lambda rate, seed: slope * (1 + 0.02 * noise_of("slope", width, seed))
 
 
 def noises(slopes: dict[str, float], seeds: tuple[int, ...] = SEEDS, **same: object) -> Rows:
-    """Ten classes under several noise models, each with its own slope of NC1 on mem."""
+    """Ten-class runs under several noise models, each with its own slope of NC1 against mem."""
     rows: Rows = []
     for noise, slope in slopes.items():
         rows += two_class(num_classes=10, noise=noise, slope=slope, seeds=seeds, m=0.95, feature_width=10, **same)
@@ -69,13 +69,13 @@ def noises(slopes: dict[str, float], seeds: tuple[int, ...] = SEEDS, **same: obj
 
 
 def doubled(**changes: object) -> Rows:
-    """One cell rerun with every stage doubled."""
+    """One setting, and the same setting with twice the epochs in every stage of training."""
     epochs = tuple(range(10, 121, 10))
     return two_class(("CE",), rates=(0.2,), epochs=epochs, schedule="step", **changes)
 
 
 def plain_and(**kinds: object) -> Rows:
-    """Ten classes without regularizer, and CE again with each regularizer and the m given for it."""
+    """Ten-class runs without a regularizer, and CE runs with each regularizer, which reach the given m."""
     rows = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0)
     for name, m in kinds.items():
         strength = {"weight_decay": 5e-4} if name == "weight_decay" else {"dropout": 0.5}
@@ -84,7 +84,7 @@ def plain_and(**kinds: object) -> Rows:
 
 
 def rates_off_one_run(covered: Callable[[int], bool], seeds: tuple[int, ...] = NINETEEN) -> Rows:
-    """RLL runs, each with its own split and noise, that state the noise rate with an interval."""
+    """RLL runs, each with its own split and noise, with an estimated noise rate and its interval."""
     rows: Rows = []
     for seed in seeds:
         for row in ten_class(("RLL",), rates=(0.2, 0.4), seeds=(seed,)):
@@ -97,14 +97,14 @@ def rates_off_one_run(covered: Callable[[int], bool], seeds: tuple[int, ...] = N
 
 
 def starts(m: object, scratch: object = 0.02) -> Rows:
-    """RLL from scratch and from weights that CE made memorize."""
+    """RLL runs from scratch, and RLL runs that start from weights trained under CE until they memorized."""
     rows = ten_class(("CE", "RLL"), rates=(0.4,), extra={"start": "scratch"}, by_loss={"RLL": {"m": scratch}})
     again = ten_class(("RLL",), rates=(0.4,), extra={"start": "cross_entropy"}, m=m, start_m=0.99, t=0.0)
     return rows + [row | {"key": row["key"] + "-memorized"} for row in again]
 
 
 def look_alike(ls: object) -> Rows:
-    """Fashion-MNIST 0/6 without noise."""
+    """Runs on classes 0 and 6 of Fashion-MNIST, which look alike, without noise."""
     return two_class(rates=(0.0,), classes="0,6", by_loss={"CE": {"nc1": 0.3}, "LS": {"nc1": ls}})
 
 
@@ -236,6 +236,6 @@ CASES: dict[str, Case] = {
 
 @cache
 def table(id: str, word: str) -> Analysis:
-    """The table of a claim in which it holds, fails or is inconclusive."""
+    """Return the table in which this claim holds, fails or is inconclusive."""
     analysis: Analysis = getattr(CASES[id], word)()
     return analysis

@@ -1,4 +1,4 @@
-"""Verdicts on made tables, for tests of claims."""
+"""Verdicts on artificial tables, for tests of claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Artificial tables of runs with realistic columns, on which a claim holds, fails or stays open."""
+"""Artificial tables of runs with realistic columns, for which a claim holds, fails or is inconclusive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEEDS = tuple(range(5))
 
 
 def results(*parts: Iterable[dict[str, Any]]) -> Analysis:
-    """Results made from rows, as a claim reads them."""
+    """Turn rows into the `Results` object that claims read."""
     return Analysis.of(results_of([row for part in parts for row in part]))
 
 
@@ -25,7 +25,7 @@ def _noise(*where: object) -> np.random.Generator:
 
 
 def noise_of(*where: object) -> float:
-    """A number in [0, 1) that depends only on these words."""
+    """Return a pseudo-random number in [0, 1) that depends only on the arguments."""
     return float(_noise(*where).random())
 
 
@@ -58,7 +58,7 @@ def run(
     extra: dict[str, Any] | None = None,
     **facts: Any,
 ) -> list[dict[str, Any]]:
-    """The rows of one run: its outcomes approach (a, t, m), and its NC1 is base + slope * mem (weighted)."""
+    """Return the rows of one run: its fates approach (a, t, m), and its NC1 is base + slope * mem (weighted)."""
     rng = _noise(loss, f"{rate:.3f}", seed, noise)
     n_train = facts.get("n_train", 2000)
     effective = rate * (num_classes - 1) / num_classes if noise == "uniform" else rate
@@ -161,7 +161,7 @@ def two_class(
     by_loss: dict[str, dict[str, Any]] | None = None,
     **same: Any,
 ) -> Rows:
-    """The two-class part; `by_loss` and keywords override the arguments of `run`."""
+    """Two-class runs; `by_loss` and keyword arguments override the arguments of `run`."""
     rows: Rows = []
     for loss in losses:
         for rate in rates:
@@ -190,7 +190,7 @@ def ten_class(
     by_loss: dict[str, dict[str, Any]] | None = None,
     **same: Any,
 ) -> Rows:
-    """The ten-class part under symmetric noise."""
+    """Ten-class runs under symmetric noise."""
     rows: Rows = []
     for loss in losses:
         for rate in rates:
@@ -204,5 +204,5 @@ def ten_class(
 
 
 def spread_over_seeds(low: float, high: float) -> Callable[[float, int], float]:
-    """A value that alternates between two by seed, so that the mean is not determined."""
+    """Alternate between two values from seed to seed, so that the mean over seeds is uncertain."""
     return lambda rate, seed: (low, high, low, high, (low + high) / 2)[seed % 5]

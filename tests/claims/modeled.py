@@ -1,4 +1,4 @@
-"""Artificial runs in which the memorization-dilation model holds by construction: the solver computes every reading."""
+"""Artificial runs that follow the memorization-dilation model exactly, because its solver computes every reading."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def modeled(
     distance: Mapping[str, float] | None = None,
     **facts: Any,
 ) -> Rows:
-    """Runs with the parameters TRUE, each reading multiplied by a factor within 1 +- noise.
+    """Make runs of the model with parameters TRUE; each reading is multiplied by a random factor within 1 +- noise.
 
     mem, dilation, distance: for each loss, a factor by which the runs deviate from the model.
     """

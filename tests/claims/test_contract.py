@@ -1,4 +1,4 @@
-"""The contract of every registered claim: it can hold, fail and stay open, and it gives the reason for its verdict."""
+"""Every registered claim can hold, fail and be inconclusive, and gives the reason for its verdict."""
 
 from __future__ import annotations
 
@@ -198,13 +198,13 @@ BESIDE = {
     "another own network": {"network.kind": "own", "network.factory": "aa:Net"},
     "another optimizer field": {"training.optimizer.nesterov": True},
 }
-EVERY_SETTING = {"B7"}  # an identity, which must hold in every setting
+EVERY_SETTING = {"B7"}  # B7 is an identity, which must hold in every setting
 
 
 @pytest.mark.parametrize("what", sorted(BESIDE))
 @pytest.mark.parametrize("id", sorted(set(IDS) - EVERY_SETTING - {"C3"}))
 def test_a_setting_beside_the_plain_runs_leaves_their_word_alone(id: str, what: str) -> None:
-    """An equal number of runs with another spec, on which the claim fails, are a variation and decide nothing."""
+    """Adding an equal number of runs with a different spec, on which the claim fails, does not change the verdict."""
     own, other = (table(id, word).results for word in ("holds", "fails"))
     base = {"another file": {"data.path": "1e" * 32}, "another own network": {"network.kind": "own"}}.get(what, {})
     plain = changed(own, base, "")
@@ -216,7 +216,7 @@ def test_a_setting_beside_the_plain_runs_leaves_their_word_alone(id: str, what: 
 
 
 def changed(original, fields, suffix):
-    """Results with spec fields replaced, by dotted path, and other keys."""
+    """Return the results with these spec fields (dotted paths) replaced, and with new run keys."""
     rows = []
     for row in original.runs.rows():
         spec = json.loads(row["spec"])
@@ -231,7 +231,7 @@ def changed(original, fields, suffix):
 
 
 def joined(first, second) -> Analysis:
-    """Two results as one, the runs of the second after those of the first."""
+    """Join two results: the runs of the first, then the runs of the second."""
     runs = type(first.runs).concat([first.runs, second.runs])
     later = second.history.with_column("run", second.history["run"] + len(first.runs))
     history = type(first.history).concat([first.history, later])
@@ -299,7 +299,7 @@ def test_resistance_gives_a_row_a_cell_with_the_gap() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_no_hole_in_a_table_makes_a_claim_crash(seed: int) -> None:
-    """With runs, epochs and readings missing at random, every claim still gives a verdict, in JSON."""
+    """If runs, epochs and readings are missing at random, every claim still gives a verdict that converts to JSON."""
     rng = np.random.default_rng(seed)
     rows = two_class(("CE", "LS", "LR", "MSE"), rates=(0.0, 0.1, 0.2, 0.4), seeds=(0, 1, 2)) + ten_class(
         seeds=(0, 1, 2)
@@ -318,7 +318,7 @@ def test_no_hole_in_a_table_makes_a_claim_crash(seed: int) -> None:
 
 
 def test_runs_whose_features_died_but_for_a_trace_are_left_out_and_counted() -> None:
-    """The NC1 of such runs, in the thousands, would by itself determine a fitted line."""
+    """NC1 of runs with nearly dead features is in the thousands, and alone would determine a fitted line."""
     good = two_class(("CE", "LS", "LR", "MSE"))
     dead = two_class(("MSE",), seeds=(7,), rates=(0.1,), distance=1e-4, nc1=2000.0)
     verdict = one(results(good, dead), "A4")

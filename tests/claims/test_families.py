@@ -1,4 +1,4 @@
-"""Each condition of a claim can fail by itself, and each statistic is the one that the claim is about."""
+"""Each condition of a claim can fail by itself, and each statistic is the one that the claim's statement names."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a8_compares_curves_at_low_to_middle_noise_alone() -> None:
     run_rows = noises({"symmetric": 0.5, "pair_flip": 0.52})
 
     def distances(least: float, most: float) -> list[tuple[object, ...]]:
-        """The distances of the curves, with NC1 of one noise model doubled at these rates."""
+        """Return the distances between the curves after NC1 of one noise model is doubled at these rates."""
         own = [row["noise"] == "pair_flip" and least < row["rate"] <= most for row in run_rows]
         changed = [row | {"nc1_test": row["nc1_test"] * (1 + of_it)} for row, of_it in zip(run_rows, own, strict=True)]
         curves = rows(verdict("A8", changed), "relative distance of the curves")
@@ -167,7 +167,7 @@ def test_a10_needs_a_doubled_cell_that_agrees() -> None:
 
 
 def test_a10_measures_the_drift_in_seed_spreads() -> None:
-    """In the last quarter NC1 falls by late / 4 of its final value; the spread is the standard deviation over seeds."""
+    """NC1 falls by late / 4 of its final value in the last quarter; its spread is the standard deviation over seeds."""
     run_rows = two_class(("CE",), rates=(0.2,), late=0.2)
     judged = verdict("A10", run_rows)
     ends = np.array([row["nc1_test"] for row in run_rows if row["epoch"] == 60])
@@ -184,7 +184,7 @@ def test_a11_needs_readings_that_vary_between_conditions() -> None:
 
 
 def test_a11_has_the_error_of_one_rank_where_all_seeds_agree() -> None:
-    """A perfect rank correlation of 80 runs counts as half a step below 1; the standard error on atanh is then 1."""
+    """A perfect rank correlation of 80 runs becomes half a step below 1; the standard error of atanh is then 1."""
     place = {loss: number for number, loss in enumerate(FOUR)}
     by_loss = {loss: {"nc1": lambda rate, seed, at=at: 0.1 * (1 + at) + rate / 10} for loss, at in place.items()}
     judged = verdict("A11", two_class(FOUR, by_loss=by_loss, jitter=0.0))

@@ -1,4 +1,4 @@
-"""Each condition of a claim about losses can fail by itself, and each statistic is what the claim is about."""
+"""Each condition of a claim about losses can fail by itself, and each statistic is the one in its statement."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_b1_needs_both_losses_in_the_settings_that_decide() -> None:
 
 
 def test_b3_compares_j1_with_the_realized_rate() -> None:
-    """Random labels corrupt more or fewer samples than the nominal eta."""
+    """Random labels corrupt somewhat more or fewer samples than the nominal eta, so B3 compares with the real rate."""
     run_rows = ten_class()
     for row in run_rows:
         if row["loss"] == "RLL" and row["rate"] == 0.4:
@@ -86,7 +86,7 @@ def test_b2_names_the_step_at_which_j1_rises() -> None:
 def test_a_change_between_two_eta_is_known_to_a_sample_of_the_side_with_fewer(
     id: str, column: str, what: str, fewest: float
 ) -> None:
-    """Without spread, the interval is as wide as the share of one sample of the runs with the fewest samples."""
+    """If all seeds agree, the standard error is the share of one sample in the group with fewer runs."""
     run_rows = [
         row
         for rate in (0.0, 0.2)
@@ -152,7 +152,7 @@ def test_b9_counts_a_run_that_never_learns_as_one_past_the_end() -> None:
 
 
 def test_no_interval_has_zero_width() -> None:
-    """Every seed reaches J1 .95 in the same epoch; the slope is then known only to within one evaluation."""
+    """If every seed reaches J1 .95 in the same epoch, the slope is still known only to within one evaluation."""
     run_rows = ten_class(("CE",), rates=(0.0, 0.6), jitter=0.0)
     low, high = verdict("B9", run_rows).interval  # type: ignore[misc]
     assert high - low == pytest.approx(2 * 2.776445 * 5 / math.sqrt(12) / 0.6, rel=1e-5)
@@ -161,7 +161,7 @@ def test_no_interval_has_zero_width() -> None:
 
 
 def table_rows(id: str) -> Rows:
-    """CE and RLL, and CE with dropout; m is equal in all seeds."""
+    """Rows for CE, RLL, and CE with dropout; m is the same in all seeds."""
     run_rows = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0, jitter=0.0)
     run_rows += ten_class(("CE",), rates=(0.4,), dropout=0.5, jitter=0.0)
     return run_rows + ten_class(("CE",), rates=(0.4,), dropout=0.0, weight_decay=5e-4, jitter=0.0)
@@ -204,7 +204,7 @@ share = st.floats(0, 1)
 
 @given(st.integers(1, 400), st.integers(0, 400), share, share, share)
 def test_b7_is_an_identity_of_counts(clean: int, corrupted: int, a: float, m: float, t: float) -> None:
-    """J1 - J2 = rho (m - t) for every way to count outcomes; any other coefficient is caught."""
+    """J1 - J2 = rho (m - t) holds for all possible counts of outcomes; any other coefficient is detected."""
     right = round(a * clean)
     observed = round(m * corrupted)
     true = round(t * (corrupted - observed))
@@ -246,14 +246,14 @@ def test_claims_read_results_of_any_float_width() -> None:
 
 
 def test_claims_about_a_factor_use_every_value_of_it() -> None:
-    """M = 8 was run at fewer rates, but does not count as a variation."""
+    """M = 8 was run at fewer noise rates than other widths, but the verdict must still use it."""
     lines = [two_class(), two_class(feature_width=8, rates=(0.05, 0.1, 0.2), nc1=by_rate, mem=scattered)]
     judged = verdict("A7", *lines)
     assert (judged.word, "variations" in judged.reason) == ("holds except", False), judged.reason
 
 
 def test_slopes_are_compared_on_the_seeds_that_both_settings_have() -> None:
-    """More seeds of one M do not change the interval of the ratio."""
+    """Additional seeds for one M only do not change the interval of the ratio."""
     apart = verdict("A7", two_class(seeds=tuple(range(8))), two_class(feature_width=8, slope=0.8))
     (ratio, _) = rows(apart, "slope at M = 8 over M = 2")
     assert ratio["seeds"] == 5

@@ -1,4 +1,4 @@
-"""Every registered claim on data whose labels are only given: no verdict if it is about true labels."""
+"""On data without known true labels, no claim about true labels gets a verdict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from byrote.store import Results
 from claims.cases import table
 
 IDS = sorted(claim.id for claim in claims.registered(theory=False))
-OF_OBSERVED = {"B9"}  # B9 compares the epochs at which J1 is reached under the noise that was added
+OF_OBSERVED = {"B9"}  # B9 compares the epochs at which J1 is reached under the noise that byrote added
 
 
 def one(analysis: Analysis, id: str) -> claims.Verdict:

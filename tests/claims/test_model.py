@@ -1,4 +1,4 @@
-"""C3 on artificial runs: the model holds by construction, or is wrong in exactly one way."""
+"""Claim C3 on artificial runs that follow the model exactly, or depart from it in exactly one way."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_distances_that_no_penalties_give_refute_the_model() -> None:
 
 
 def test_of_two_variants_that_fail_the_one_that_fails_less_is_shown() -> None:
-    """LR and MSE are wrong, and CE is too near its bar for "holds except"."""
+    """LR and MSE fail, and CE is too close to its threshold for the verdict "holds except"."""
     wrong = {"LR": 2.0, "MSE": 2.0, "CE": 1.24}
     verdict = c3(modeled(mem=wrong, dilation=wrong))
     assert verdict.word == "fails in"

@@ -1,4 +1,4 @@
-"""A1, A9, B8: their verdicts on right and on wrong theory, and that they are ordinary claims."""
+"""Claims A1, A9 and B8 get the right verdict for correct and for wrong theory, and behave like other claims."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a1_fails_when_a_minimizer_is_not_the_closed_form(monkeypatch: pytest.Mo
 
 
 def test_a1_fails_when_no_start_reaches_the_minimum() -> None:
-    """With one random start per problem, some searches end with a class at zero, well above the closed form."""
+    """With one random start per problem, some searches end with a class at zero, well above the closed-form minimum."""
     judged = configurations(restarts=1)
     assert judged.word == "fails"
     assert judged.statistic is not None

@@ -1,4 +1,4 @@
-"""A verdict as a notebook shows it; the text of the verdict cannot change the page."""
+"""How a notebook shows a verdict; text in the verdict cannot inject HTML."""
 
 from byrote.claims import Verdict
 

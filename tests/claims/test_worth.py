@@ -1,4 +1,4 @@
-"""The worth of a missing run is what it adds to deciding claims, per multiply-add."""
+"""The worth of a missing run: how much it helps to decide claims, divided by its cost in multiply-adds."""
 
 from types import SimpleNamespace
 
@@ -34,7 +34,9 @@ COSTS = {one.key: {8: 1.0, 16: 4.0, 32: 1.0}[one.spec["network"]["width"]] for o
 def test_runs_of_open_cells_share_the_chance_over_their_price():
     worths = worth(SETTINGS, [verdict({"MNIST, MLP": "open", "MNIST, MLP width 16": "inside"}, 2, 0.8)], MISSING, COSTS)
     chosen = {one.key for one in MISSING if one.spec["network"]["width"] == 8 and one.spec["seed"] < 2}
-    assert worths.keys() == chosen, "two seeds of each rate; a cell that is decided and a new setting are worth nothing"
+    assert worths.keys() == chosen, (
+        "only two seeds per rate are worth running; decided cells and new settings are worth nothing"
+    )
     assert all(value == pytest.approx(0.8 / 4) for value in worths.values())
     assert sum(worths[key] * COSTS[key] for key in worths) == pytest.approx(0.8)
 

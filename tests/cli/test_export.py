@@ -86,7 +86,7 @@ def test_every_figure_of_the_page_has_its_numbers_and_links_them(store, tmp_path
     for path in files:
         assert f'href="{path.parent.name}/{path.name}"' in page
         assert rows_of(path)
-    assert 'href="tables/agreement.csv"' not in page, "there is no such table"
+    assert 'href="tables/agreement.csv"' not in page, "the page does not link to a table that does not exist"
 
 
 def test_one_figure_in_three_forms(store, tmp_path, capsys):
@@ -137,7 +137,7 @@ def test_a_latex_table_escapes_what_latex_reads(tmp_path):
 
 
 def changed(folder, column, row, value):
-    """Change one reading in compacted results, and seal them again."""
+    """Change one reading in the compacted results, and write matching checksums."""
     path = folder / "table.parquet"
     columns = read_parquet(path)
     columns[column] = columns[column].copy()
@@ -244,7 +244,9 @@ def test_only_the_claims_that_are_named(store, capsys):
     assert answer(capsys, "claims", store, "--only", "B7", "A3") == [every["B7"], every["A3"]]
     assert main(["claims", str(store), "--only", "B77"]) == 2
     assert "no claim is called 'B77'; did you mean 'B7'" in capsys.readouterr().err
-    assert [one["id"] for one in answer(capsys, "claims", "--only", "B8")] == ["B8"], "theory needs no folder"
+    assert [one["id"] for one in answer(capsys, "claims", "--only", "B8")] == ["B8"], (
+        "a claim about theory needs no store"
+    )
 
 
 def test_only_the_figures_that_are_named(store, tmp_path, capsys):
@@ -264,7 +266,7 @@ def test_claims_may_be_separated_by_commas(store, capsys):
 
 
 def test_a_list_is_no_interval(store, tmp_path, capsys):
-    """Printed tables write "to" only between the ends of an interval; lists of classes and files have commas."""
+    """Printed tables write "to" only between the ends of an interval; lists of classes and files use commas."""
     low, high = answer(capsys, "claims", DEMO, "--only", "A5")[0]["interval"]
     capsys.readouterr()
     main(["claims", str(DEMO), "--only", "A5"])

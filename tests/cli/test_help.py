@@ -1,4 +1,4 @@
-"""The help in a terminal of 80 columns, and completion in a shell."""
+"""Help output in a terminal of 80 columns, and shell completion."""
 
 import inspect
 import os
@@ -17,7 +17,7 @@ DEMO = Path(__file__).resolve().parents[2] / "results" / "demo"
 
 
 def resolved():
-    """Every command with its function, those of `audit`, `data` and `theory` included."""
+    """Return every command and its function, including the subcommands of `audit`, `data` and `theory`."""
     for name in app:
         command = app[name]
         if command.default_command is not None and not name.startswith("-"):
@@ -36,7 +36,7 @@ def shown(words, capsys, monkeypatch, columns):
 
 
 def test_there_is_a_word_on_each_command_and_nothing_is_wider_than_the_terminal():
-    """In a new process, where no command is loaded yet."""
+    """The help is printed by a new process, in which no command has been loaded."""
     command = [sys.executable, "-m", "byrote", "--help"]
     out = subprocess.run(command, env={**os.environ, "COLUMNS": "80"}, capture_output=True, text=True).stdout
     for name in (one for one in app if not one.startswith("-")):
@@ -48,7 +48,7 @@ def test_there_is_a_word_on_each_command_and_nothing_is_wider_than_the_terminal(
 
 @pytest.mark.parametrize(("words", "function"), COMMANDS, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
 def test_no_word_of_the_help_is_lost(words, function, capsys, monkeypatch):
-    """Words in square brackets are kept too, although a terminal library may take them for markup."""
+    """Words in square brackets are also shown, although a terminal library may treat them as markup."""
     out = squeezed(shown(words, capsys, monkeypatch, 80))
     text = re.split(r"^Parameters\n-+\n", inspect.getdoc(function), flags=re.MULTILINE)[-1]
     for line in (line for line in text.splitlines() if not re.fullmatch(r"\w+", line)):
@@ -56,7 +56,7 @@ def test_no_word_of_the_help_is_lost(words, function, capsys, monkeypatch):
 
 
 def squeezed(text):
-    """The text without spaces, the frame of the help, and the quotes of code."""
+    """Remove spaces, the frame around the help, and quotes around code."""
     return re.sub(r"[\s│`]", "", text)
 
 

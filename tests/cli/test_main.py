@@ -1,4 +1,4 @@
-"""The command line as a person uses it: messages, exit codes, and no traceback for a mistake."""
+"""The command line as a user sees it: messages, exit codes, and no traceback for a mistake."""
 
 import json
 import os
@@ -154,7 +154,7 @@ def test_report_names_a_folder_of_figures_only_where_there_is_one(store, tmp_pat
     page, verdicts, drawn, tables = (tmp_path / "page" / name for name in names)
     assert main(["report", str(store), "--out", str(tmp_path / "page")]) == 0
     assert f"wrote {page}, {verdicts}, {drawn} and {tables}\n" in capsys.readouterr().err
-    monkeypatch.setattr("byrote.figures.base._REGISTRY", {})  # as if no figure could be drawn from these data
+    monkeypatch.setattr("byrote.figures.base._REGISTRY", {})  # pretend that no figure can be drawn from these data
     monkeypatch.setattr("byrote.figures.base.registered", list)
     page, verdicts, tables = (tmp_path / "bare" / name for name in ("index.html", "verdicts.json", "tables"))
     assert main(["report", str(store), "--out", str(tmp_path / "bare")]) == 0
@@ -214,7 +214,7 @@ def test_a_mistake_gives_one_line_and_exit_code_two(arguments, sentence, tmp_pat
     assert len(captured.err.strip().splitlines()) == 1, captured.err
     assert captured.err.startswith("byrote: ")
     assert sentence in captured.err
-    assert list(tmp_path.iterdir()) == [], "nothing half-written"
+    assert list(tmp_path.iterdir()) == [], "no half-written file is left"
 
 
 def test_a_component_of_a_module_that_cannot_be_found_is_named(tmp_path):
@@ -242,7 +242,7 @@ def test_a_diverging_run_is_reported_and_kept(tmp_path, capsys):
     arguments = [*RUN, "--out", str(tmp_path / "s"), "--set", "loss=toys:Explosive", "--set", "noise.rate=0.1"]
     assert main(arguments) == 3
     assert "2 runs diverged, the first is " in capsys.readouterr().err
-    assert main(arguments) == 3, "it tells diverged runs from all well, also when there is nothing left to do"
+    assert main(arguments) == 3, "the exit code reports diverged runs even if no run is left to train"
     assert main(["status", str(tmp_path / "s"), "--json"]) == 0
     state = json.loads(capsys.readouterr().out)
     assert state["failed"] == 2
@@ -278,7 +278,7 @@ def wait_for(condition, seconds=60.0):
         if condition():
             return
         time.sleep(0.05)
-    raise AssertionError("waited in vain")
+    raise AssertionError("the sweep did not reach the expected state in time")
 
 
 def started(root, *more):
@@ -290,7 +290,7 @@ def started(root, *more):
         text=True,
         env=environment(),
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # undo that a background job ignores SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # enable SIGINT, which background jobs ignore
     )
 
 
@@ -307,7 +307,7 @@ def contents(root):
 @pytest.mark.long
 def test_ctrl_c_is_130_with_what_is_kept_and_the_workers_end(tmp_path):
     root = tmp_path / "s"
-    # so that many runs are unfinished when the first is stored
+    # many runs are still unfinished when the first one is stored
     process = started(root, "--workers", "2", "--cohort", "1")
     wait_for(lambda: committed(root))
     os.kill(process.pid, signal.SIGINT)
@@ -334,7 +334,7 @@ def _group(leader):
 @pytest.mark.slow
 @pytest.mark.long
 def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
-    """Only the missing runs are trained, and the final table equals that of an undisturbed sweep bit for bit."""
+    """The second command trains only the missing runs; the final table equals that of an uninterrupted sweep."""
     calm, root = tmp_path / "calm", tmp_path / "killed"
     undisturbed = started(calm, "--workers", "2")
     for kills in (1, 3):
@@ -357,7 +357,7 @@ def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="a small file system is mounted as root")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount a file system")
 @pytest.mark.long
 def test_a_disk_that_fills_up_gives_one_line_and_keeps_what_is_whole(tmp_path):
     disk = tmp_path / "disk"

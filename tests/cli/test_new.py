@@ -1,4 +1,4 @@
-"""`byrote new`: every file that it writes can be run, its test passes, and no file is overwritten."""
+"""`byrote new` writes files that run, with a test that passes, and overwrites no file."""
 
 import ast
 import subprocess

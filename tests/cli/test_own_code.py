@@ -1,4 +1,4 @@
-"""A user's own modules on the command line: found where they are, recorded, never imported in place of a library."""
+"""A user's own modules on the command line are found and recorded, and never shadow a library."""
 
 import importlib
 import json
@@ -52,7 +52,7 @@ _NUMBER = iter(range(1000))
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty current folder; modules that are imported from it are removed afterwards."""
+    """Change to an empty folder; afterwards remove the modules that were imported from it."""
     monkeypatch.chdir(tmp_path)
     registered()  # byrote's own figures are imported when first needed, and must stay registered
     path, modules, claims, figures = list(sys.path), set(sys.modules), dict(CLAIMS), dict(_REGISTRY)
@@ -150,7 +150,7 @@ LITTER = ("random", "json", "torch", "typing", "queue", "threading", "numpy", "d
 
 
 def alone(folder, *arguments, **changes):
-    """Run the command in a process of its own."""
+    """Run the command in a separate process."""
     places = [str(Path(sys.modules["byrote"].__file__).parents[1]), str(TESTS)]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(places), OMP_NUM_THREADS="1") | changes
     return subprocess.run(
@@ -160,7 +160,7 @@ def alone(folder, *arguments, **changes):
 
 @pytest.mark.long
 def test_files_of_the_current_folder_never_stand_in_for_libraries(folder):
-    """This holds in the driver and in two worker processes, with a module of the same folder imported."""
+    """Libraries win in the driver and in two worker processes, even if a module in the same folder is imported."""
     name = write(folder)
     for library in LITTER:
         (folder / f"{library}.py").write_text(f"raise RuntimeError('{library} was shadowed')")
@@ -300,7 +300,7 @@ def test_results_are_read_where_their_modules_are_not(folder, tmp_path_factory):
         assert "its definitions are left out here" in done.stderr
         assert "Traceback" not in done.stderr
     refused = alone(elsewhere, "claims", str(folder / "store"), "--import", name)
-    assert refused.returncode == 2, "a module that is named now is needed"
+    assert refused.returncode == 2, "a missing module that --import names is an error"
 
 
 def test_a_module_that_was_edited_since_is_reported_in_one_sentence(folder, capsys):

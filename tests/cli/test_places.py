@@ -1,4 +1,4 @@
-"""No command takes an address for a folder of this machine: it writes into the bucket, or refuses in one sentence."""
+"""No command mistakes a bucket's address for a local folder: it writes to the bucket, or stops with one sentence."""
 
 import inspect
 import os
@@ -13,7 +13,7 @@ from byrote.files import write_atomic
 from cli.test_help import COMMANDS
 
 OWN = {"run --script", "audit PATH", "new --folder"}
-"""Some of the paths that must be refused, so that an empty list is noticed."""
+"""Some of the paths that must be refused; the test checks that they are found."""
 
 
 def is_path(annotation):
@@ -21,7 +21,7 @@ def is_path(annotation):
 
 
 def parameters():
-    """Every path argument of every command: the command, the word for the path, and whether a bucket is allowed."""
+    """Find every path argument of every command: the command, its name in the help, and whether it may be a bucket."""
     for words, function in COMMANDS:
         hints, plain = get_type_hints(function, include_extras=True), get_type_hints(function)
         for name, parameter in inspect.signature(function).parameters.items():

@@ -1,4 +1,4 @@
-"""How the run that a sweep is training is named on the terminal."""
+"""How the terminal names the run that a sweep is training."""
 
 from types import SimpleNamespace
 

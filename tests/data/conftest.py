@@ -1,4 +1,4 @@
-"""Tiny files in each format, and an empty cache that fetches nothing, on any machine."""
+"""Tiny files in each format, and an empty cache without downloads, so that tests run the same on any machine."""
 
 import dataclasses
 import gzip
@@ -14,11 +14,11 @@ from byrote import data, files
 from byrote.data import base, bundled, cifar, mnist, own
 from byrote.data.fetch.sources import Collection
 
-REAL = files.cache_folder()  # this machine's data sets, for the tests that compare with the real data
+REAL = files.cache_folder()  # this machine's data sets, for the tests that read real data
 
 
 def needs(name: str) -> pytest.MarkDecorator:
-    """Skip a test if the real files of a data set are not in this machine's cache."""
+    """Skip a test if this machine's cache lacks the real files of a data set."""
     have = all((REAL / name / part).is_file() for part in data.COLLECTIONS[name].parts)
     return pytest.mark.skipif(not have, reason=f"{name} is not in the cache: byrote data get {name}")
 
@@ -30,7 +30,7 @@ def _alone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
     monkeypatch.delenv("BYROTE_DATA", raising=False)
     places = Collection.local
     mine = tmp_path_factory.getbasetemp()
-    monkeypatch.setattr(  # the tests do not depend on the packages that this machine has installed
+    monkeypatch.setattr(  # the tests must not depend on the packages installed on this machine
         Collection, "local", lambda self: (p for p in places(self) if p[1] not in self.system or mine in p[1].parents)
     )
     for cached in (base._load, own._read, bundled._arrays, cifar._human_arrays):
@@ -39,18 +39,18 @@ def _alone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
 
 @pytest.fixture
 def real(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read the real files of this machine."""
+    """Let a test read this machine's real files."""
     monkeypatch.setenv("BYROTE_CACHE", str(REAL))
 
 
 def to_idx(array: np.ndarray) -> bytes:
-    """The idx bytes of an array, written out plainly."""
+    """Encode an array in the idx format, byte by byte."""
     return bytes([0, 0, 8, array.ndim]) + b"".join(struct.pack(">I", n) for n in array.shape) + array.tobytes()
 
 
 @pytest.fixture
 def tiny_idx() -> dict[str, bytes]:
-    """The four idx files of a data set of 30 + 20 images of 5x4 in 10 classes."""
+    """Make the four idx files of a data set: 30 + 20 images of 5 x 4 pixels in 10 classes."""
     rng = np.random.default_rng(0)
     contents = {}
     for prefix, n in (("train", 30), ("t10k", 20)):
@@ -61,7 +61,7 @@ def tiny_idx() -> dict[str, bytes]:
 
 @pytest.fixture
 def pinned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Collection]:
-    """Make a module's collection expect the given contents instead of the published ones."""
+    """Make a module's collection expect the checksums of these contents instead of the published ones."""
 
     def pin(module: object, name: str, contents: dict[str, bytes], **changes: object) -> Collection:
         parts = {part: f"md5:{hashlib.md5(content).hexdigest()}" for part, content in contents.items()}

@@ -1,4 +1,4 @@
-"""Arrays: layouts, npy pairs, and files with headers that announce more data than the files hold."""
+"""Arrays: image layouts, pairs of npy files, and headers that announce more data than their file contains."""
 
 import io
 import logging
@@ -34,7 +34,7 @@ def npz(folder: Path, **arrays: Any) -> data.Arrays:
         ((4, 32, 32), "nchw", (4, 32, 32)),
         ((64, 48, 3), "nhwc", (3, 64, 48)),
         ((2, 64, 48), "nchw", (2, 64, 48)),
-        ((13, 64, 64), "nchw", (13, 64, 64)),  # as many bands as a satellite image has
+        ((13, 64, 64), "nchw", (13, 64, 64)),  # as many channels as a satellite image
         ((64, 64, 13), "nhwc", (13, 64, 64)),
         ((3, 4, 4), "nchw", (3, 4, 4)),
         ((4, 4, 3), "nhwc", (3, 4, 4)),

@@ -1,4 +1,4 @@
-"""Choosing classes and counts, relabeling, scaling, ids; which requests are refused, and with which messages."""
+"""Selecting classes and counts, relabeling, scaling, and ids; the messages for invalid requests."""
 
 import pickle
 
@@ -200,7 +200,7 @@ def test_area_weights_are_exact_averages(source: int, target: int) -> None:
     assert weights.shape == (target, source)
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
     np.testing.assert_allclose(weights.sum(axis=0), target / source, atol=1e-12)  # every pixel has the same weight
-    # each pixel is cut into `target` pieces, so counting is exact
+    # each pixel is cut into `target` pieces, so that the mean over pieces is exact
     fine = np.repeat(np.arange(source, dtype=float), target)
     np.testing.assert_allclose(weights @ np.arange(source), fine.reshape(target, source).mean(axis=1), atol=1e-9)
 

@@ -1,4 +1,4 @@
-"""`byrote data`: the list of published data sets, and fetching them."""
+"""`byrote data` lists published data sets and downloads them."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Folders of images: which folders are classes or splits, which files are ignored; links; names; changes."""
+"""Image folders: which folders are classes or splits, which files are ignored, links, odd names, and later changes."""
 
 import hashlib
 import logging
@@ -22,7 +22,7 @@ def image(path: Path, value: int = 0) -> Path:
 
 
 def classes(top: Path, names: tuple[str, ...] = ("cat", "dog"), count: int = 5) -> Path:
-    """Folders of classes; the gray value of an image encodes the number of its class and its own number."""
+    """Write a folder per class; the gray value of an image encodes its class and its number within the class."""
     for label, name in enumerate(names):
         for i in range(count):
             image(top / name / f"{i}.png", 20 * label + i)
@@ -30,7 +30,7 @@ def classes(top: Path, names: tuple[str, ...] = ("cat", "dog"), count: int = 5) 
 
 
 def pixels(own: data.ImageFolder) -> dict[int, list[int]]:
-    """The gray values of each class, over both splits."""
+    """Return the gray values of each class in both splits."""
     values_of: dict[int, list[int]] = {}
     for split in ("train", "test"):
         loaded = own.load(split)  # type: ignore[arg-type]
@@ -189,7 +189,7 @@ def test_names_are_taken_literally(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="is not an image that can be read") as caught:
         own.load()
     assert "\n" not in str(caught.value)
-    str(caught.value).encode()  # must be printable
+    str(caught.value).encode()  # the message must be printable
 
 
 def test_links_are_followed(tmp_path: Path) -> None:

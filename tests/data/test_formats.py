@@ -1,4 +1,4 @@
-"""Each format: a round trip against bytes written by hand, then truncated, changed and hostile ones."""
+"""Each file format: bytes written by hand are read correctly; truncated, changed and hostile files are refused."""
 
 import io
 import os
@@ -80,7 +80,7 @@ def test_mnist_decodes_by_hand(tiny_mnist: Collection, tiny_idx: dict[str, bytes
 def test_published_files_are_bounded_and_plain(
     tmp_path: Path, tiny_mnist: Collection, tiny_idx: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A huge file and a pipe, each under the name of a published file."""
+    """A huge file, or a pipe, that has the name of a published file is refused."""
     put(tmp_path, tiny_idx)
     part = tmp_path / "train-images-idx3-ubyte"
     monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
@@ -105,7 +105,7 @@ def test_idx_files_that_do_not_belong_together(tiny_idx: dict[str, bytes]) -> No
 
 
 def write_png(pixels: np.ndarray, filters: list[int], color: int, parts: int = 1) -> bytes:
-    """A PNG as the standard defines it, written byte by byte, with the given filter for each row."""
+    """Write a PNG byte by byte, as the standard defines it, with the given filter for each row."""
     height, width, channels = pixels.shape
     lines = bytearray()
     for y in range(height):
@@ -128,7 +128,7 @@ def write_png(pixels: np.ndarray, filters: list[int], color: int, parts: int = 1
 
 
 def wrap(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """A PNG file of these chunks."""
+    """Make a PNG file from these chunks."""
     body = b"".join(struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
     return b"\x89PNG\r\n\x1a\n" + body
 
@@ -240,7 +240,7 @@ def test_a_pickle_that_asks_for_more_is_not_run(tmp_path: Path, value: object, p
         value = Evil(*(part.format(marker=marker) if isinstance(part, str) else part for part in value.call))
     content = pickle.dumps({"a": value}, protocol=protocol)
     if isinstance(value, Evil) and value.call[0] is np.ndarray:
-        assert load_arrays(io.BytesIO(content)) == {}  # an empty stand-in is made and left out
+        assert load_arrays(io.BytesIO(content)) == {}  # the array becomes an empty placeholder, which is left out
     else:
         with pytest.raises(ValueError, match="the pickle is refused"):
             load_arrays(io.BytesIO(content))
@@ -274,7 +274,7 @@ def test_an_array_with_too_few_bytes() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"\x80\x02r\xff\xff\xff\x7f.",  # an entry at index 2,147,483,647 of the memo, which would take 34 GB
+        b"\x80\x02r\xff\xff\xff\x7f.",  # an entry at index 2,147,483,647 of the pickle memo, which would take 34 GB
         b"\x80\x02}r\x00\x00\x00\x10.",
         b"p4000000000\n.",
         b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f}.",  # a frame of 9 exabytes

@@ -1,4 +1,4 @@
-"""Image files of any depth, mode and format: the values computed by hand, or an error of one sentence."""
+"""Image files of any depth, mode and format give the values computed by hand, or an error of one sentence."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ DEEP = RNG.integers(0, 65536, (6, 5), dtype=np.uint16)
 
 
 def png16(pixels: np.ndarray) -> bytes:
-    """A 16-bit PNG as the standard defines it: gray (H, W) or RGB (H, W, 3)."""
+    """Write a 16-bit PNG as the standard defines it: gray (H, W) or RGB (H, W, 3)."""
     height, width = pixels.shape[:2]
     color = 0 if pixels.ndim == 2 else 2
     lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
@@ -42,7 +42,7 @@ def pgm(pixels: np.ndarray, white: int) -> bytes:
 
 
 def tiff32(pixels: np.ndarray) -> bytes:
-    """A TIFF of unsigned 32-bit numbers as the standard defines it."""
+    """Write a TIFF of unsigned 32-bit numbers as the standard defines it."""
     height, width = pixels.shape
     tags = {256: width, 257: height, 258: 32, 259: 1, 262: 1, 273: 134, 277: 1, 278: height, 279: pixels.nbytes, 339: 1}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
@@ -126,7 +126,7 @@ def test_eight_and_sixteen_bits_share_one_white_and_numbers_have_none(tmp_path: 
 
 
 def gray_of(rgb: np.ndarray) -> np.ndarray:
-    """The documented luma of a color."""
+    """Return the gray value (luma) that the documentation gives for a color."""
     return rgb.astype(float) @ np.array([0.299, 0.587, 0.114])
 
 
@@ -191,7 +191,7 @@ def test_the_first_frame(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "tiff", "webp"])
 def test_the_orientation_of_a_camera_is_applied(tmp_path: Path, suffix: str, orientation: int) -> None:
-    """Orientation k determines what the first stored row and column show, by the EXIF standard."""
+    """In the EXIF standard, orientation k states which edges of the picture the first row and column are."""
     stored = np.kron(np.array([[0, 80, 160], [240, 40, 120]], np.uint8), np.ones((8, 8), np.uint8))
     upright = {
         1: stored,
@@ -253,7 +253,7 @@ def test_a_damaged_png_is_refused(tmp_path: Path) -> None:
     "content", [b"<html>", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"%PDF-1.4\n", b"\x93NUMPY"]
 )
 def test_other_files_under_the_name_of_an_image(tmp_path: Path, content: bytes) -> None:
-    """PostScript is a program; Pillow would run it."""
+    """A PostScript file is a program that Pillow would execute."""
     with pytest.raises(ValueError, match="is not an image that can be read: its format is none of PNG, JPEG"):
         read(saved(tmp_path, "a.png", content))
 
@@ -290,8 +290,9 @@ def test_averaging_keeps_the_mean_in_every_depth(tmp_path: Path) -> None:
         path = saved(tmp_path, name, pixels)
         full = read(path).astype(float)
         small, _ = images.stack([path], 1, 3)
-        rows = full[0].reshape(3, 2, 5).mean(axis=1)  # 6 rows to 3
-        fine = np.repeat(rows, 3, axis=1).reshape(3, 3, 5).mean(axis=2)  # 5 columns to 3, each column cut into 3
+        rows = full[0].reshape(3, 2, 5).mean(axis=1)  # reduce 6 rows to 3
+        # reduce 5 columns to 3 by cutting each into 3 parts
+        fine = np.repeat(rows, 3, axis=1).reshape(3, 3, 5).mean(axis=2)
         assert small.dtype == (np.uint8 if name == "a.png" else np.float32)
         np.testing.assert_allclose(small[0, 0], fine, atol=0.51 if name == "a.png" else 1e-3)
 

@@ -19,7 +19,7 @@ from .test_tables import LABELS, A, B, N, csv, features, parquet, table
 
 
 def test_digits_with_an_underscore_are_a_text(tmp_path: Path) -> None:
-    """DuckDB reads 1_2 as the number 12."""
+    """DuckDB reads 1_2 as the number 12; byrote keeps it as text."""
     folds = [f"{i % 3}_{i % 2}" for i in range(N)]
     own = table(csv(tmp_path / "t.csv", fold=folds, a=A, label=LABELS))
     np.testing.assert_array_equal(features(own)[:, 0], A.astype(np.float32))
@@ -30,7 +30,7 @@ def test_digits_with_an_underscore_are_a_text(tmp_path: Path) -> None:
 
 
 def test_a_column_in_order_with_the_rows_is_asked_about(tmp_path: Path) -> None:
-    """An index with gaps, as in a data frame that lost rows; if the labels are sorted, it reveals the class."""
+    """An index column with gaps, left by dropped rows, reveals the class if the rows are sorted by label."""
     rising = np.cumsum(np.random.default_rng(1).integers(1, 4, N))
     for column in (rising, rising[::-1]):
         path = csv(tmp_path / "t.csv", passenger=column, a=A, label=np.sort(LABELS))
@@ -166,7 +166,7 @@ def test_labels_of_minus_one_and_one_come_with_advice(tmp_path: Path) -> None:
     ],
 )
 def test_numbers_that_float32_cannot_hold(tmp_path: Path, change: Any, message: str) -> None:
-    """In an earlier version such numbers became equal, so all samples of the data set were the same."""
+    """In an earlier version, numbers too large for float32 became equal, so all samples were the same."""
     values = np.stack([A, change(B)], 1)
     with pytest.raises(ValueError, match=message):
         npz(tmp_path, images=values, labels=LABELS).load()

@@ -1,4 +1,4 @@
-"""Labels in every encoding, through every reader of the user's own data: right classes, or an error of one sentence."""
+"""Every reader of user data turns labels in any encoding into the right classes, or raises an error of one sentence."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -47,7 +47,7 @@ NAMES = np.array(["ant", "bee", "cat"])
 
 
 def whole(own: data.Arrays | data.Table) -> list[int]:
-    """The labels of all samples, by id."""
+    """Return the labels of all samples, by id."""
     label_of = {}
     for split in ("train", "test"):
         loaded = own.load(split)  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def test_truth_values_are_two_classes(tmp_path: Path, reader: Any) -> None:
 )
 def test_encodings_that_are_refused(tmp_path: Path, reader: Any, labels: np.ndarray, message: str) -> None:
     if reader is csv and labels.dtype.kind == "f" and np.isinf(labels).any():
-        pytest.skip("'inf' is a text in a CSV file")
+        pytest.skip("in a CSV file, 'inf' is a string")
     with pytest.raises(ValueError, match=message) as caught:
         reader(tmp_path, labels).load()
     assert "\n" not in str(caught.value)
@@ -192,7 +192,7 @@ def test_numbered_against_plain_python(texts: list[str]) -> None:
 
 @given(st.lists(st.one_of(st.integers(-(2**70), 2**70), st.floats(), st.sampled_from(sorted(MISSING))), max_size=6))
 def test_cells_are_read_exactly_or_refused(cells: list[Any]) -> None:
-    """No id is ever rounded, wrapped around or invented."""
+    """No id is ever rounded, changed by integer overflow, or invented."""
     for written in (cells, [str(cell) for cell in cells]):
         refusal = ""
         try:

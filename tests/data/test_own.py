@@ -1,4 +1,4 @@
-"""The user's own data: arrays, image folders, tables; scaling by their own statistics; what is refused."""
+"""The user's own arrays, image folders and tables: scaling by their own statistics, and which data are refused."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ LABELS = np.arange(20) % 2
 def test_every_fifth_of_each_class_is_held_out(tmp_path: Path) -> None:
     own = data.Arrays(path=write(tmp_path / "a.npz", images=GRAY, labels=LABELS), preprocessing="raw")
     train, test = own.load(), own.load("test")
-    assert test.ids.tolist() == [8, 9, 18, 19]  # the fifth and tenth of the even ids and of the odd ids
+    assert test.ids.tolist() == [8, 9, 18, 19]  # the fifth and the tenth even id, and the fifth and the tenth odd id
     assert sorted(train.ids.tolist() + test.ids.tolist()) == list(range(20))
     assert torch.equal(test.images[:, 0], torch.from_numpy(GRAY[[8, 9, 18, 19]]).float())
     assert own.num_classes == 2
@@ -73,7 +73,7 @@ def test_float_images_are_taken_as_they_are(tmp_path: Path) -> None:
         assert loaded.shape == (4, 1, 1)
         np.testing.assert_allclose(loaded.images.flatten(1).numpy(), values[loaded.ids], rtol=1e-6)
     scaled = data.Arrays(path=path).load().images.flatten(1)
-    torch.testing.assert_close(scaled.mean(0), torch.zeros(4), atol=1e-5, rtol=0)  # each feature is scaled by itself
+    torch.testing.assert_close(scaled.mean(0), torch.zeros(4), atol=1e-5, rtol=0)  # each feature is scaled separately
     torch.testing.assert_close(scaled.std(0, correction=0), torch.ones(4), atol=1e-5, rtol=0)
 
 
@@ -220,7 +220,7 @@ def test_pillow_is_asked_for_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def table(tmp_path: Path) -> dict[str, Any]:
-    """A table of 12 rows, as CSV and as Parquet."""
+    """Write a table of 12 rows as CSV and as Parquet."""
     rows = [
         f"{100 + n},{n}.5,{n * 2},{'yes' if n % 2 else 'no'},{'test' if n > 7 else 'train'},note{n}" for n in range(12)
     ]

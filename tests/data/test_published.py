@@ -1,4 +1,4 @@
-"""Published data sets: each format decoded by hand, then damaged and hostile files."""
+"""Published data sets: each format is decoded as by hand; damaged and hostile files are refused."""
 
 import io
 import json
@@ -25,7 +25,7 @@ from .test_formats import Evil, write_png
 
 @pytest.fixture
 def tiny_cifar(pinned: Callable[..., Collection]) -> dict[str, bytes]:
-    """Batches of 4 images; image and label differ by batch and position."""
+    """Make CIFAR batches of 4 images; images and labels differ by batch and position."""
     rng = np.random.default_rng(1)
     contents = {}
     for name in cifar._NAMES:

@@ -1,4 +1,4 @@
-"""The real files, if this machine has them (else skipped): decoded content against published facts."""
+"""The real files, if this machine has them (otherwise skipped), have the published sizes and statistics."""
 
 from pathlib import Path
 

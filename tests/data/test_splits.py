@@ -1,4 +1,4 @@
-"""A split drawn by a seed: the same samples and the same sizes of classes, divided differently."""
+"""A split drawn by a seed: the samples and the class sizes stay the same, but the division differs."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def some(request, tmp_path):
 
 
 def table(images):
-    """The samples by id: label and pixels."""
+    """Return the label and pixels of each sample, by id."""
     return {
         int(id): (int(label), pixels.numpy().tobytes())
         for id, label, pixels in zip(images.ids, images.labels, images.images, strict=True)
@@ -38,7 +38,7 @@ def table(images):
 
 
 def whole(dataset):
-    """All samples of both splits under the ids of a new split: samples of the test split get -1 - id."""
+    """Return all samples of both splits by id, where samples from the test split get the id -1 - id."""
     test = {-1 - id: sample for id, sample in table(dataset.load("test")).items()}
     return table(dataset.load("train")) | test
 
@@ -51,7 +51,7 @@ def test_every_sample_is_in_one_of_the_two_and_keeps_label_and_pixels(some, seed
     assert table(train) | table(test) == whole(some)
     for images in (train, test):
         assert images.num_classes == some.num_classes
-        assert images.ids.tolist() == sorted(images.ids.tolist()), "in the order of the ids"
+        assert images.ids.tolist() == sorted(images.ids.tolist()), "samples are in the order of their ids"
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -65,17 +65,18 @@ def test_the_seed_alone_decides(some):
     first, again, other = (set(some.load("train", seed).ids.tolist()) for seed in (4, 4, 5))
     assert first == again != other
     assert first != set(some.load("train").ids.tolist())
-    assert set(some.load("train", 0).ids.tolist()) != set(some.load("train").ids.tolist()), "0 is a seed as any other"
+    assert set(some.load("train", 0).ids.tolist()) != set(some.load("train").ids.tolist()), "seed 0 draws a split, too"
 
 
 def test_samples_of_both_splits_are_drawn_alike():
-    """Over many seeds, each sample is in the training split as often as its share of its class implies: 40 of 80."""
+    """Over many seeds, each sample is in the training split in half of the draws, because 40 of 80 per class are."""
     some = Blobs(samples=40, num=2)
     times = dict.fromkeys(whole(some), 0)
     for seed in range(100):
         for id in some.load("train", seed).ids.tolist():
             times[id] += 1
-    assert 25 < min(times.values()) <= max(times.values()) < 75  # binomial, 100 draws of 1/2: 5 standard deviations
+    # binomial: 100 draws of 1/2, plus or minus 5 standard deviations
+    assert 25 < min(times.values()) <= max(times.values()) < 75
     training = np.mean([count for id, count in times.items() if id >= 0])
     # 80 samples of standard deviation 5, dependent because the sizes are fixed
     assert training == pytest.approx(50, abs=2.5)

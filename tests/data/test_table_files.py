@@ -1,4 +1,4 @@
-"""Tables as files: paths taken literally, files that are not tables, and tables of image names."""
+"""Table files: paths are taken literally, files that are not tables are refused, and a table can name image files."""
 
 import os
 from pathlib import Path
@@ -92,7 +92,7 @@ def test_no_file_that_never_ends(tmp_path: Path, suffix: str) -> None:
 
 
 def test_rows_that_do_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten billion equal rows take a few kilobytes as Parquet."""
+    """Ten billion equal rows take a few kilobytes as Parquet but do not fit into memory."""
     path = tmp_path / "t.parquet"
     duckdb.sql(f"COPY (SELECT 1.5 AS a, 0 AS label FROM range(3000000)) TO '{path}' (FORMAT parquet)")
     assert path.stat().st_size < 1 << 20
@@ -105,7 +105,7 @@ def test_rows_that_do_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def pictures(folder: Path) -> Path:
-    """Images in a folder, and beside it a table of their names and labels."""
+    """Write images to a folder, and next to it a table of their names and labels."""
     pillow = pytest.importorskip("PIL.Image")
     (folder / "pics[1]").mkdir()
     for i in range(10):

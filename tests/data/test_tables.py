@@ -1,4 +1,4 @@
-"""Tables as programs write them: every column, row and cell is used, named as left out, or refused in one sentence."""
+"""Real-world tables: every column, row and cell is used, reported as left out, or refused in one sentence."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ LABELS = np.arange(N) % 2
 
 
 def csv(path: Path, between: str = ",", **columns: Any) -> Path:
-    """A CSV file of these columns; `_` stands for a column without a name."""
+    """Write a CSV file of these columns; the argument `_` becomes a column without a name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     names = ["" if name == "_" else name for name in columns]
     rows = [between.join(map(str, row)) for row in zip(*columns.values(), strict=True)]
@@ -33,7 +33,7 @@ def table(path: Path, **fields: Any) -> data.Table:
 
 
 def features(own: data.Table) -> np.ndarray:
-    """The features of all samples, by id."""
+    """Return the features of all samples, in the order of ids."""
     splits = [own.load(split) for split in ("train", "test")]  # type: ignore[arg-type]
     order = np.argsort(np.concatenate([f.ids for f in splits]))
     return np.concatenate([f.images.flatten(1) for f in splits])[order]
@@ -47,7 +47,7 @@ def parquet(path: Path, **columns: np.ndarray) -> Path:
 
 
 def replaced(column: np.ndarray, **cells: object) -> list[object]:
-    """The column with some cells (r7: the one in row 7) replaced."""
+    """Replace cells of a column: the argument r7 gives the new value in row 7, counted from 1."""
     values = column.tolist()
     for row, cell in cells.items():
         values[int(row[1:]) - 1] = cell

@@ -8,7 +8,7 @@ from byrote.data.base import Dataset, Raw, Split
 
 
 class Toy(Dataset):
-    """Ten classes in turn; one of them may be missing."""
+    """Labels cycle through ten classes; one class may be left out."""
 
     title: ClassVar[str] = "Toy"
     count: ClassVar[int | None] = 10

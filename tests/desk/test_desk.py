@@ -1,4 +1,4 @@
-"""The desk in a real browser: answers by keyboard, a reload, a kill of the server, a second desk."""
+"""The desk (an app for checking labels) in a real browser: keyboard, reload, a killed server, a second desk."""
 
 import csv
 import json
@@ -24,13 +24,13 @@ COMMAND = [sys.executable, "-m", "byrote", "audit", "check"]
 
 
 def environment():
-    """The environment of a person: NiceGUI behaves differently under pytest."""
+    """Return an environment without pytest's variables, under which NiceGUI behaves differently."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
 
 
 @contextmanager
 def desk(folder, *options):
-    """A desk in a process of its own, and its address."""
+    """Start a desk in a separate process, and yield it with its address."""
     command = [*COMMAND, str(folder), "--no-browser", *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), cwd=folder.parent
@@ -53,7 +53,7 @@ def shows(tab, place):
 
 
 def press(tab, key, then):
-    """Press a key as soon as the picture is shown, and wait for the next sample."""
+    """Wait until the picture is shown, press a key, and wait for the next sample."""
     tab.wait_for_function("[...document.querySelectorAll('.stage img')].every((one) => one.complete)")
     tab.keyboard.press(key)
     shows(tab, then)
@@ -93,7 +93,7 @@ def test_a_few_answers_by_keyboard(browser, tmp_path):
     assert given_answers(folder) == ["y", other, "unsure", "n", "y", "y"]
     settled = json.loads((folder / "settled.json").read_text())
     assert settled["verdict"] == "settled"
-    # no other files are left beside them
+    # no other files are left in the folder
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit", "photos"]
 
 
@@ -221,7 +221,7 @@ def test_a_wrong_request_gives_one_sentence(prepare, options, sentence, tmp_path
         def bind(self, address):
             raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("byrote.desk.server.socket.socket", Taken)  # root may use any port
+    monkeypatch.setattr("byrote.desk.server.socket.socket", Taken)  # root may listen at any port
     images(tmp_path, 60)
     prepare(tmp_path / "audit")
     assert main(["audit", "check", str(tmp_path / "audit"), "--no-browser", *options]) == 2

@@ -1,4 +1,4 @@
-"""Every way to compute a dense chain, not only the way that this machine would choose."""
+"""Fixtures that test every way to compute a dense chain, not only the way that this machine would choose."""
 
 import pytest
 
@@ -7,15 +7,16 @@ from byrote.engine.kernels.library import kernels
 
 from .emulated import tiles
 
-# Ways to compute bfloat16 products. plain: torch's operators alone. tiles: a chain in one call on tile units. vectors,
-# pairs: a chain in one call on vector units, with rounded float32 numbers or with pairs of bfloat16. narrow, rounded:
-# torch's products with compiled passes between them, with bfloat16 or with rounded float32 numbers.
+# Ways to compute bfloat16 products. "plain" uses only torch's operators. "tiles" computes a chain in one call on tile
+# units. "vectors" and "pairs" compute a chain in one call on vector units, with rounded float32 numbers or with pairs
+# of bfloat16 numbers. "narrow" and "rounded" use torch's products, with bfloat16 or rounded float32 numbers, and
+# compiled passes between them.
 WAYS = ["plain", "tiles", "vectors", "pairs", "narrow", "rounded"]
 UNITS = {"tiles": "matrix", "pairs": "pairs", "narrow": "matrix"}
 
 
 def take(way, monkeypatch):
-    """Make this machine compute in this way, or skip the test if it cannot."""
+    """Make byrote compute in this way, or skip the test if this machine cannot."""
     library = kernels()
     if way == "plain":
         return
@@ -23,7 +24,7 @@ def take(way, monkeypatch):
         pytest.skip("no C++ compiler on this machine")
     units = {"tiles": tiles(), "vectors": library.vectors, "pairs": "bf16" in library.vectors}
     if not units.get(way, True):
-        pytest.skip(f"no units for {way} on this machine")
+        pytest.skip(f"this machine's processor cannot compute in the way {way!r}")
     monkeypatch.setattr(bfloat16, "units", lambda: UNITS.get(way, ""))
     monkeypatch.setattr(library, "tiles", tiles() if way == "tiles" else None)
     if way not in ("vectors", "pairs"):
@@ -38,6 +39,6 @@ def way(request, monkeypatch):
 
 @pytest.fixture(params=WAYS)
 def compiled(request, monkeypatch):
-    """Whether kernels may be used; each way in turn."""
+    """Run the test with each way in turn; yield whether compiled kernels may be used."""
     take(request.param, monkeypatch)
     return request.param != "plain"

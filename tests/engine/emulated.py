@@ -16,7 +16,7 @@ SHIM = Path(__file__).with_name("emulated_tiles.hpp")
 
 @functools.cache
 def tiles() -> library.Units | None:
-    """The processor's tile units, or emulated ones; None if it also lacks the other instructions of the kernel."""
+    """Use the processor's tile units or emulate them; None if the processor lacks other instructions of the kernel."""
     kernels = library.kernels()
     if kernels is None or kernels.tiles is not None:
         return None if kernels is None else kernels.tiles
@@ -26,7 +26,7 @@ def tiles() -> library.Units | None:
 
 
 def _built(command: list[str]) -> library.Units | None:
-    """The library that the command builds, cached under a digest of all that it reads; None if the command fails."""
+    """Build the library, or reuse one built from the same sources; None if the compiler fails."""
     sources = [SHIM, *library._SOURCES, *Path(library.__file__).parent.glob("*.hpp")]
     digest = hashlib.sha256(
         b"\0".join([repr(command).encode(), built._processor().encode(), *(Path(p).read_bytes() for p in sources)])

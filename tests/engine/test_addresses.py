@@ -1,4 +1,4 @@
-"""Kernels read memory by its address, so they must never get an address on a device other than the CPU."""
+"""Compiled kernels read CPU memory by address, so they must never get an address on another device."""
 
 import pytest
 import torch

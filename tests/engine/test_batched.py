@@ -1,4 +1,4 @@
-"""Dense chains of all runs at once, on the CPU: what an accelerator computes, against the plain stack run by run."""
+"""Dense chains computed for all runs at once, as on an accelerator, compared on the CPU with one run after another."""
 
 import copy
 import pickle
@@ -23,7 +23,7 @@ def pair(precision, inputs=20, width=24):
     for options in ({"batched": True}, {"compiled": False}):
         network = stack_of(MLP(3, width, 5), (inputs,), 2, generators(3), precision=precision, **options)
         with torch.no_grad():
-            for s, name in enumerate(("2", "5", "8")):  # no ReLU gate depends on rounding; states differ by run
+            for s, name in enumerate(("2", "5", "8")):  # rounding flips no ReLU; states differ by run
                 norm = network.features.get_submodule(name)
                 norm.bias.copy_(torch.tensor([[6.0], [5.0], [4.0]]).expand_as(norm.bias))[:, s::3] *= -1
                 network.features.get_submodule(str(int(name) - 1)).bias.add_(0.5)
@@ -39,7 +39,7 @@ def near(got, wanted, precision):
 
 @pytest.fixture(autouse=True)
 def nothing_is_compiled_yet():
-    """torch compiles one function at most eight times, counted over all tests."""
+    """Reset torch's compiler, because it compiles a function at most eight times, counted over all tests."""
     torch.compiler.reset()
 
 
@@ -52,7 +52,7 @@ def test_values_gradients_and_statistics_are_those_run_by_run(precision):
         assert logits.dtype == torch.float32
         near(logits, wanted, precision)
         for name, slope in slopes.items():
-            if name in ("features.1.bias", "features.4.bias", "features.7.bias"):  # a bias before a normalization
+            if name in ("features.1.bias", "features.4.bias", "features.7.bias"):  # a bias before batch norm
                 assert torch.equal(grads[name], torch.zeros_like(slope))
             else:
                 near(grads[name], slope, precision)
@@ -127,7 +127,7 @@ def test_a_lack_of_memory_is_not_taken_for_a_lack_of_a_compiler(monkeypatch, cap
     monkeypatch.setattr(torch, "compile", lambda function, **options: full)
     network.compile_with()
     before = {name: value.clone() for name, value in network.named_buffers()}
-    for _ in range(2):  # the network stays compiled
+    for _ in range(2):  # the network does not fall back to uncompiled code
         with caplog.at_level("INFO", "byrote"), pytest.raises(torch.OutOfMemoryError):
             network(batch(3, 9, 20)[0])
     assert not caplog.text

@@ -1,4 +1,4 @@
-"""The step of all runs at once equals torch.optim.SGD for every run, compiled or not, and no step is taken twice."""
+"""A step of all runs at once equals torch.optim.SGD for every run, compiled or not, and is never taken twice."""
 
 import copy
 
@@ -35,12 +35,12 @@ from .test_master_weights import (
 
 @pytest.fixture(autouse=True)
 def nothing_is_compiled_yet():
-    """torch compiles one function at most eight times, counted over all tests."""
+    """Reset torch's compiler, because it compiles a function at most eight times, counted over all tests."""
     torch.compiler.reset()
 
 
 def torch_optimizer(network):
-    """An optimizer of torch with one group of parameters per run, and these parameters."""
+    """Return a torch optimizer with one parameter group per run, and the parameters."""
     views = [[p.detach()[s] for p in network.parameters()] for s in range(network.runs)]
     groups = [{"params": v, "lr": r, "weight_decay": d} for v, r, d in zip(views, RATES, DECAYS, strict=True)]
     return torch.optim.SGD(groups, momentum=MOMENTUM), views
@@ -222,7 +222,7 @@ def test_where_no_compiler_works_the_step_is_taken_once_and_logged_once(whole, c
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
 def test_half_a_step_is_not_made_again(error, monkeypatch, caplog):
-    """A failure at run time is not mistaken for a failure of the compiler; copies and gradients are dropped."""
+    """If a step fails halfway, it is not repeated as if the compiler had failed; copies and gradients are dropped."""
 
     def half(thetas, *others):
         thetas[0].data.mul_(2)  # like a kernel on a device, this does not increase the version counter
@@ -251,7 +251,7 @@ def test_any_stack_on_an_accelerator_is_stepped_at_once(device):
         descent = Descent(memory, 0.5, DECAYS[:2], RATES[:2])
         assert network.descend(descent)
         assert descent.batched_step is not None
-        assert network.features.descent is None  # no kernel gets the address of a momentum on the device
+        assert network.features.descent is None  # no kernel gets the address of a momentum buffer on the device
         network(torch.ones(4, *network.input_shape, device=network.head.weight.device)).square().sum().backward()
         before = [(p.detach().clone(), p.grad) for p in network.parameters()]
         descent.finish(dict(network.named_parameters()))
@@ -294,7 +294,7 @@ def test_cohorts_of_many_shapes_are_all_compiled(caplog):
         descent, before = descending(network, RATES[:2], DECAYS[:2]), len(graphs)
         with caplog.at_level("INFO", "byrote"):
             step(network, descent)
-        assert len(graphs) >= before + 2, "the pass and the step"
+        assert len(graphs) >= before + 2, "both the pass and the step are compiled"
     assert not caplog.text
 
 

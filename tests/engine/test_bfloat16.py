@@ -1,4 +1,4 @@
-"""bfloat16 products: against the float32 stack within the rounding of bfloat16, and against exact arithmetic."""
+"""bfloat16 products agree with the float32 stack within bfloat16 rounding, and with exact arithmetic."""
 
 import copy
 
@@ -37,7 +37,7 @@ def gradients(module, x, y):
 
 
 def exact(stacked, x, y, s):
-    """Compute run s in float64, with operands rounded to bfloat16; returns its logits and gradients."""
+    """Compute run s in float64, with operands rounded to bfloat16; return its logits and gradients."""
 
     def rounded(v):
         return v + (v.detach().to(torch.bfloat16).double() - v.detach())
@@ -58,7 +58,7 @@ def exact(stacked, x, y, s):
 @pytest.mark.parametrize(("width", "size"), [(48, 32), (64, 32), (96, 45)])  # tiles need multiples of 32
 def test_values_and_gradients_are_those_of_rounded_operands(compiled, width, size):
     stacked = stack_of(MLP(3, width, 5), (1, 5, 5), 2, generators(2), precision="bf16", compiled=compiled)
-    for norm in ("2", "5", "8"):  # every third ReLU is closed and the others are open, so no gate depends on rounding
+    for norm in ("2", "5", "8"):  # every third ReLU is clearly off and the others clearly on, so rounding flips no gate
         beta = stacked.features.get_submodule(norm).bias
         beta.data.fill_(6.0)[:, ::3] = -6.0
     x, y = batch(2, size, 1, 5, 5)
@@ -69,7 +69,7 @@ def test_values_and_gradients_are_those_of_rounded_operands(compiled, width, siz
         # two activations and their gradients are rounded to 8 bits along the way
         assert (logits[s] - wanted).norm() / wanted.norm() < 0.01
         for name, slope in slopes.items():
-            if slope is None:  # the bias before a normalization
+            if slope is None:  # a bias before batch norm, whose gradient is 0
                 assert grads[name][s].abs().max() <= (0 if compiled else 0.02)
             else:
                 assert (grads[name][s] - slope).norm() < 0.03 * slope.norm().clamp(min=1), name
@@ -107,7 +107,7 @@ def test_running_statistics_and_evaluation_follow_the_float32_network(compiled):
     full = stack_of(net, (12,), 2, generators(2), compiled=False)
     for module in (low, full):
         for linear in ("1", "4", "7"):
-            module.features.get_submodule(linear).bias.data.add_(0.5)  # the bias must reach the running mean
+            module.features.get_submodule(linear).bias.data.add_(0.5)  # the running mean must include the bias
     for trial in range(5):
         x, _ = batch(2, 64, 12, seed=trial)
         low(x), full(x)
@@ -118,8 +118,8 @@ def test_running_statistics_and_evaluation_follow_the_float32_network(compiled):
     shared = x[0]
     with torch.no_grad():
         torch.testing.assert_close(low(shared), full(shared), rtol=0.05, atol=0.05)
-        assert (low(shared) - full(shared)).abs().max() > 0  # bfloat16 and float32 must differ
-    graded = low(shared)  # in evaluation with gradients, torch's operators run
+        assert (low(shared) - full(shared)).abs().max() > 0  # the results of bfloat16 and float32 must differ
+    graded = low(shared)  # torch's operators compute passes in eval mode that need gradients
     torch.testing.assert_close(graded, low(shared.clone()), rtol=0, atol=0)
     graded.sum().backward()
     assert low.features.get_submodule("1").weight.grad.abs().sum() > 0
@@ -136,7 +136,7 @@ def test_the_gradient_reaches_the_input_alone_and_shared(way):
 
 
 def changed_before_backward(width, precision="bf16"):
-    """The loss of a stack whose weights were zeroed after its forward pass, and the gradients it should give."""
+    """Return the loss of a stack whose weights are zeroed after the forward pass, and the correct gradients."""
     stacked = stack_of(MLP(2, width, 3), (6,), 2, generators(1), precision=precision)
     x, y = batch(1, 8, 6)
     _, wanted = gradients(copy.deepcopy(stacked), x, y)
@@ -179,7 +179,7 @@ def test_a_single_sample_cannot_be_normalized():
 
 @pytest.mark.parametrize("width", [37, 64])
 def test_a_fused_optimizer_is_followed(width, compiled):
-    """A fused optimizer changes parameters without increasing their version, even through detached views."""
+    """Steps of a fused optimizer are noticed, although they do not increase the version of the parameters."""
     stacked = stack_of(MLP(3, width, 3), (6,), 2, generators(2), precision="bf16", compiled=compiled)
     x, y = batch(2, 32, 6)
     views = [p.detach()[s] for p in stacked.parameters() for s in range(2)]
@@ -202,7 +202,7 @@ def test_a_fused_optimizer_is_followed(width, compiled):
 
 
 def test_features_do_not_lie_on_the_grid_of_bfloat16(compiled):
-    """NC1 of collapsed features depends on 1e-4 of their size, so products rounded to 8 bits would change it."""
+    """NC1 of collapsed features depends on deviations of 1e-4 of their size, which rounding to 8 bits would change."""
     stacked = stack_of(MLP(2, 32, 2), (6,), 2, generators(1), precision="bf16", compiled=compiled)
     linear = stacked.features.get_submodule("4")
     linear.bias.data.fill_(300.0)  # at 300, neighboring bfloat16 numbers are 2 apart
@@ -213,7 +213,7 @@ def test_features_do_not_lie_on_the_grid_of_bfloat16(compiled):
 
 
 class _Products(TorchDispatchMode):
-    """The types of the operands of every product and convolution."""
+    """Records the dtypes of the operands of every product and convolution."""
 
     def __init__(self):
         super().__init__()
@@ -244,7 +244,7 @@ def test_without_bfloat16_units_rounded_operands_are_multiplied_in_float32(netwo
     largest = max(g.norm() for g in results[0][1:])
     for one, other in zip(
         *results, strict=True
-    ):  # a few gates flip; the gradient of a bias before a normalization is only noise
+    ):  # a few ReLU gates flip; the gradient of a bias before batch norm is only noise
         assert (one - other).norm() <= 0.15 * one.norm() + 0.01 * largest
 
 

@@ -1,4 +1,4 @@
-"""Convolutional networks in a stack: run by run, in either precision, against the plain module and float64."""
+"""Convolutional networks in a stack, in either precision, compared run by run with plain modules and float64."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_a_slice_is_the_run_alone_bit_for_bit(network, shape, batch, precision, 
 
 
 def all_of(module, x, y):
-    """Logits, gradients and running statistics of one step, flat, in float64."""
+    """Return logits, gradients and running statistics of one step as one flat float64 vector."""
     logits, grads = step(module, x, y)
     running = [value for name, value in module.state_dict().items() if "running" in name]
     return [value.double().reshape(-1) for value in (logits, *grads, *running)]
@@ -55,7 +55,7 @@ def all_of(module, x, y):
 @pytest.mark.parametrize(("network", "shape", "batch"), SMALL, ids=names)
 @pytest.mark.every(3)
 def test_float32_with_kernels_is_the_plain_twin_within_rounding(network, shape, batch, device):
-    """The error against float64 is about as large as that of a plain float32 module, and may be larger on a GPU."""
+    """The error relative to float64 is about that of a plain float32 module; on a GPU it may be larger."""
     draw = torch.Generator().manual_seed(3)
     x, y = torch.randn(batch, *shape, generator=draw), torch.randint(0, 3, (batch,), generator=draw)
     twin = network.build(shape, 3, generators(1)[0])

@@ -1,4 +1,4 @@
-"""Dense chains on vector units against the plain stack in float64, in sizes below and above that of a panel."""
+"""Dense chains on vector units, compared with the plain stack in float64, at sizes below and above one panel."""
 
 import pytest
 import torch
@@ -14,8 +14,8 @@ from .stacks import stack_of
 
 pytestmark = pytest.mark.skipif(kernels() is None or not kernels().vectors, reason="no vector units on this machine")
 
-# inputs, width, outputs of the last block, samples: near the sizes of panels (32), heights (8), depths (256) and groups
-# (128)
+# inputs, width, outputs of the last block, samples: just below and above the kernel's block sizes, which are panels of
+# 32, heights of 8, depths of 256 and groups of 128
 SIZES = [(1, 1, 1, 2), (5, 33, 2, 7), (32, 32, 32, 8), (45, 37, 3, 131), (600, 40, 70, 33), (300, 290, 5, 16)]
 sizes = st.tuples(*(st.integers(least, most) for least, most in ((1, 70), (1, 70), (1, 40), (2, 40))))
 
@@ -35,7 +35,7 @@ def features(inputs, width, outputs, **options):
 
 
 def passed(stack, x, target, index=None):
-    """Features, gradients and running statistics of one pass in training."""
+    """Return features, gradients and running statistics of one pass in training mode."""
     features = stack(x, index)
     (features * target.to(features.dtype)).sum().backward()
     return {
@@ -46,7 +46,7 @@ def passed(stack, x, target, index=None):
 
 
 def compare(inputs, width, outputs, rows):
-    """Compare on random numbers; the plain stack in float32 shows how large rounding errors are."""
+    """Compare with the plain stack on random numbers; the error of the plain float32 stack sets the tolerance."""
     x, target = numbers(2, rows, inputs, seed=rows), numbers(2, rows, outputs, seed=rows + 1)
     stack = features(inputs, width, outputs)
     assert stack.way() == "vectors"
@@ -73,7 +73,7 @@ def test_any_size_is_the_plain_stack_within_rounding(size):
 @pytest.mark.parametrize("way", ["vectors", "pairs"])
 @pytest.mark.parametrize("size", SIZES[1:], ids=str)
 def test_rounded_operands_are_those_of_bfloat16(size, way, monkeypatch):
-    """The first block, before which nothing is rounded, multiplies rounded operands exactly."""
+    """The first block, whose inputs have no earlier rounding errors, multiplies bfloat16-rounded operands exactly."""
     take(way, monkeypatch)
     inputs, width, _, rows = size
     generators = [torch.Generator().manual_seed(s) for s in range(2)]
@@ -87,7 +87,7 @@ def test_rounded_operands_are_those_of_bfloat16(size, way, monkeypatch):
     torch.testing.assert_close(out.double(), wanted, rtol=1e-4, atol=2e-4)
     away = torch.einsum("sbi,soi->sbo", x.double(), weight.double())
     far = torch.stack([F.relu(F.batch_norm(one, None, None, training=True)) for one in away])
-    assert (out - far).norm() > 10 * (out - wanted).norm(), "the rounding can be seen"
+    assert (out - far).norm() > 10 * (out - wanted).norm(), "the difference made by rounding is visible"
 
 
 def by_rounding(way, inputs, width, outputs, rows):
@@ -98,7 +98,7 @@ def by_rounding(way, inputs, width, outputs, rows):
 
 
 def compare_pairs(*size):
-    """Sums in another order may round differently, which changes a bfloat16 number by 1 part in 256."""
+    """Compare with room for sums in a different order, which can change a bfloat16 number by 1 part in 256."""
     got, wanted = by_rounding("pairs", *size), by_rounding("vectors", *size)
     largest = max(value.norm() for name, value in wanted.items() if "gradient" in name)
     for name, value in wanted.items():

@@ -1,4 +1,4 @@
-"""The contract of the stack: slice s of S runs equals run s alone bit for bit, and both equal the plain module."""
+"""In a stack of S runs, slice s equals run s trained alone, and the plain module, bit for bit."""
 
 import copy
 
@@ -19,7 +19,7 @@ def generators(runs):
 
 
 def step(module, x, y, lr=0.1):
-    """Take one step of gradient descent per run on the summed cross-entropy; returns logits and gradients."""
+    """Take one step of gradient descent per run on the summed cross-entropy; return logits and gradients."""
     module.zero_grad()
     logits = module(x)
     F.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="sum").div(x.shape[-2]).backward()
@@ -31,7 +31,7 @@ def step(module, x, y, lr=0.1):
 
 
 def assert_same(actual, wanted, exactly):
-    """Equal bits, or on other devices equal within the rounding of float32 sums in another order over three steps."""
+    """Assert equal bits; on other devices, allow for float32 sums in a different order over three steps."""
     if exactly:
         assert torch.equal(actual, wanted)
     else:
@@ -180,7 +180,7 @@ def test_bad_requests_are_named():
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_what_enters_a_product_lies_at_an_aligned_address(compiled, monkeypatch):
-    """On AMD, bits depend on alignment; with 3 runs of 7 samples of 5 numbers, the slices are not aligned."""
+    """On AMD, results depend on alignment; slices of 3 runs with 7 samples of 5 numbers would not be aligned."""
     stacked = stack_of(MLP(1, 5, 5), (5,), 3, generators(3), compiled=compiled)
     seen = []
 
@@ -207,6 +207,6 @@ def test_a_stack_on_a_device_is_the_formula(batched, device):
     for s, twin in enumerate(twins):
         _, wanted = by_hand(twin, x[s])
         torch.testing.assert_close(logits[s].double(), wanted, rtol=1e-4, atol=1e-4)
-        _ = twin.train()(x[s])  # this updates the running statistics of the twin
+        _ = twin.train()(x[s])  # this also updates the running statistics of the plain module
         for name, value in stacked.run_module(s).state_dict().items():
             torch.testing.assert_close(value, twin.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)

@@ -1,4 +1,4 @@
-"""Normalization, addition and rectifier are joined where a plain module computes them in a row, and nowhere else."""
+"""Batch norm, addition and ReLU are fused only where a plain module computes them directly one after another."""
 
 import pickle
 
@@ -13,7 +13,7 @@ from byrote.networks import CNN8, InceptionLite, ResNet18, ResNet32
 
 
 def joined(module):
-    """How many rectifiers the joined form of a module computes together with a normalization."""
+    """Return how many ReLUs the fused module computes together with a batch norm."""
     graph = fused_graph(module)
     return 0 if graph is None else sum("rectify" in node.kwargs for node in graph.nodes)
 
@@ -33,7 +33,7 @@ def test_every_rectifier_of_a_known_network_is_joined(network, shape, count):
 
 
 class Part(nn.Module):
-    """A convolution and its normalization, which a subclass uses in its own way."""
+    """A convolution and its batch norm; each subclass uses them differently."""
 
     def __init__(self):
         super().__init__()

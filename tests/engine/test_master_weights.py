@@ -1,6 +1,6 @@
-"""The bfloat16 copies of the weights, which products read during descent, have bfloat16 gradients and are never stale.
+"""During descent, products read bfloat16 copies of the weights, which have bfloat16 gradients and are never stale.
 
-The oracle is the same stack without descent, which rounds its weights in every pass.
+The expected values come from the same stack outside of descent, which rounds its weights in every pass.
 """
 
 import copy
@@ -49,12 +49,12 @@ def step(network, descent, seed=0):
 
 
 def narrow(network):
-    """The bfloat16 copies, in the order of the layers."""
+    """Return the bfloat16 copies, in the order of the layers."""
     return [held.narrow for held in network.features.computation.batched_step._copies.values()]
 
 
 def without_descent(network):
-    """A stack of the same states that rounds its weights in every pass."""
+    """Build a stack with the same states that rounds its weights in every pass."""
     plain = stacked(network.features.computation.precision, network.runs)
     plain.load_state_dict(network.state_dict())
     return plain.train(network.training)
@@ -98,7 +98,7 @@ def given_other_memory(network):
 
 
 def given_the_memory_of_before(network):
-    """Convert to another type and back; the new memory may then have the old address."""
+    """Convert to a different dtype and back, after which the new memory may have the old address."""
     for factor in (1.5, 0.7, 1.3):
         network.half().float()
         given_other_memory(network)
@@ -163,7 +163,7 @@ def test_a_step_keeps_the_copies_and_writes_them():
 
 
 class Operators(TorchDispatchMode):
-    """The operators that run, and the type of every result that has the shape of a weight."""
+    """Records the operators that run, and the dtype of every result that has the shape of a weight."""
 
     def __init__(self, shape=()):
         super().__init__()
@@ -190,7 +190,7 @@ def test_a_pass_makes_nothing_of_the_size_of_a_weight_but_one_narrow_gradient():
 
 
 def test_a_graph_of_copies_alone_is_refused_too():
-    """Such a graph contains no gamma and no float32 weight."""
+    """A backward graph that contains only bfloat16 copies, without gammas or float32 weights, is refused too."""
     network = stacked()
     descent = descending(network)
     first, second = network.features.computation.weights(network.features)
@@ -228,7 +228,7 @@ def test_a_frozen_weight_stays(precision):
 
 
 def descending_again(network):
-    """A descent of all runs in spite of a frozen weight, as if the weight had been frozen after `descend`."""
+    """Start a descent of all runs, as if the frozen weights had been frozen only after `descend`."""
     memory = {n: torch.zeros_like(p) for n, p in network.named_parameters()}
     return Descent(memory, MOMENTUM, DECAYS, list(RATES), network.features.computation.batched_step)
 
@@ -272,7 +272,7 @@ def test_gradients_that_are_not_stepped_are_dropped_from_the_copies():
 
 
 def test_another_optimizer_ends_a_descent_and_its_copies_are_not_trusted_later():
-    """torch's fused optimizers increase no versions, so only the start of a new descent shows that copies are old."""
+    """Fused torch optimizers increase no version, so only the start of a new descent shows that copies are stale."""
     network, x = stacked(), batch(3, 9, 20)[0]
     for kind in (SGD(lr=0.05), Adam(lr=0.05), SGD(lr=0.05)):
         optimizer = optimizer_of(network, [Training(optimizer=kind)] * 3)
@@ -283,6 +283,18 @@ def test_another_optimizer_ends_a_descent_and_its_copies_are_not_trusted_later()
         backward(network)
         optimizer.step()
         assert not torch.equal(weight, before)
+
+
+def test_a_new_descent_narrows_again_what_a_fused_optimizer_changed():
+    """Here no call of `end_descent` has dropped the copies."""
+    network, x = stacked(), batch(3, 9, 20)[0]
+    step(network, descending(network))
+    weight = network.features.get_submodule("1").weight
+    weight.grad = torch.ones_like(weight)
+    torch.optim.SGD([weight], lr=0.5, fused=True).step()
+    weight.grad = None
+    descending(network)
+    assert torch.equal(network(x), without_descent(network)(x))
 
 
 def test_what_is_remembered_of_a_run_can_be_restored():

@@ -1,4 +1,4 @@
-"""bfloat16 products on a processor without bfloat16 units: rounded numbers, multiplied in float32."""
+"""bfloat16 products on a processor without bfloat16 units: inputs are rounded to bfloat16 and multiplied in float32."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_rounding_is_that_of_a_cast(size):
 
 @pytest.mark.parametrize("columns", [3, 16, 70, 128])
 def test_the_rounding_kernels_give_the_bits_of_the_bfloat16_ones(columns):
-    """The rounding kernels get unrounded input and round it, as if a product had been stored as bfloat16."""
+    """Kernels that round their float32 input give the same bits as kernels that get bfloat16 input."""
     a, dy, gamma, beta = (
         numbers(40, columns),
         numbers(40, columns, seed=1),
@@ -65,7 +65,7 @@ def test_the_rounding_kernels_give_the_bits_of_the_bfloat16_ones(columns):
 
 
 def by_casts(module, x):
-    """The plain chain with a cast before and after each product: slow and obvious."""
+    """Compute the plain chain with a cast before and after each product, slowly and obviously."""
     layers = list(module.features)
     h = x.flatten(1).bfloat16().float()
     for i in range(1, len(layers), 3):
@@ -77,7 +77,7 @@ def by_casts(module, x):
 
 
 class _Cast(torch.autograd.Function):
-    """Round to bfloat16 and back, in both directions of the pass."""
+    """Round to bfloat16 and back, in the forward and in the backward pass."""
 
     @staticmethod
     def forward(ctx, x):
@@ -113,7 +113,7 @@ def test_a_chain_is_that_of_casts_around_every_product(monkeypatch):
             if p.dim() == 2:
                 assert (got - p.grad).norm() <= 0.03 * p.grad.norm(), name
                 on_grid = torch.equal(got, got.bfloat16().float())
-                assert on_grid == (p.shape[0] != 6), "rounded except in the last block"
+                assert on_grid == (p.shape[0] != 6), "weight gradients are rounded except in the last block"
 
 
 def test_where_a_run_starts():

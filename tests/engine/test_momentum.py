@@ -1,4 +1,4 @@
-"""Descent inside the backward pass is the step of a separate optimizer."""
+"""Descent inside the backward pass equals the step of a separate optimizer."""
 
 import pytest
 import torch
@@ -62,7 +62,7 @@ def test_it_is_the_step_of_torch_sgd_of_every_run(rows, kind):
     views = [[p.detach()[s] for p in outside.parameters()] for s in range(2)]
     groups = [{"params": v, "lr": r, "weight_decay": d} for v, r, d in zip(views, RATES, DECAYS, strict=True)]
     optimizer = torch.optim.SGD(groups, momentum=MOMENTUM)
-    for trial in range(2):  # the second step uses momenta; in later steps gates would flip
+    for trial in range(2):  # the second step uses momenta; in later steps, rounding would flip ReLU gates
         x, y = batch(2, rows, 45, seed=trial)
         for network in (inside, outside):
             network.zero_grad()

@@ -1,4 +1,4 @@
-"""A user's own modules in a stack, and all runs of any module at once by vmap."""
+"""A user's own modules in a stack; torch.func.vmap computes all runs of any module at once."""
 
 from itertools import product
 
@@ -26,14 +26,14 @@ def branching(input_shape, num_outputs):
 
 
 class Doubling(nn.BatchNorm1d):
-    """A user's own normalization: twice torch's."""
+    """A user's own normalization: torch's result times two."""
 
     def forward(self, x):
         return 2 * super().forward(x)
 
 
 def signals(input_shape, num_outputs):
-    """Normalization of (B, C, L)."""
+    """A module that normalizes signals of shape (B, C, L)."""
     module = Branching()
     layers = nn.Conv1d(2, 5, 3), nn.BatchNorm1d(5), nn.ReLU(), nn.Flatten(), nn.Linear(20, 4)
     module.features = nn.Sequential(*layers)
@@ -50,7 +50,7 @@ def chain(norm, **linear):
 
 
 class Shared(nn.Module):
-    """One normalization used in two places, an in-place change of its output, and an access to the layer itself."""
+    """A module that uses one batch norm twice, changes its output in place, and accesses the layer itself."""
 
     def __init__(self):
         super().__init__()
@@ -71,7 +71,7 @@ def shared(input_shape, num_outputs):
 
 
 class Looking(nn.Module):
-    """Operations that a user may apply to images and layers: views, hooks, lists, fields of a layer."""
+    """A module that uses views, hooks, lists, and attributes of its layers."""
 
     def __init__(self):
         super().__init__()
@@ -132,7 +132,7 @@ def test_all_runs_at_once_are_the_runs_one_by_one(network, shape, precision, dev
         logits, grads = step(together, x, y)
         wanted, slopes = step(apart, x, y)
         assert (logits - wanted).norm() / wanted.norm() < tolerance
-        if precision == "fp32":  # in bfloat16, some gates flip
+        if precision == "fp32":  # in bfloat16, some ReLU gates flip
             for g, h in zip(grads, slopes, strict=True):
                 torch.testing.assert_close(g, h, rtol=1e-2, atol=2e-4)
         apart.load_state_dict(together.state_dict())

@@ -1,4 +1,4 @@
-"""Kernels get addresses: they never get memory that they cannot read, and unsupported requests are refused."""
+"""Compiled kernels never get the address of memory that they cannot read, and refuse unsupported requests."""
 
 import copy
 import functools
@@ -127,7 +127,7 @@ def test_a_frozen_weight_stays(way):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("rows", [7, 8, 33])
 def test_old_content_of_the_memory_of_the_passes_does_not_matter(precision, rows, way, monkeypatch):
-    """NaN left in the padding of the batch or of the last features would change the result."""
+    """If padding of the batch or of the last features kept old NaN, the result would change."""
     x, results, empty = torch.randn(2, rows, 45, generator=torch.Generator().manual_seed(1)), [], torch.empty
 
     def filled(byte, *shape, **options):

@@ -1,4 +1,4 @@
-"""`stack` recognizes plain modules by their structure, a user's own too; the table of ways names existing files."""
+"""`stack` recognizes plain modules, including a user's own, by their structure; its table names only existing files."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from .stacks import stack_of
 
 
 class Mine(nn.Module):
-    """A user's own dense chain, with the two parts that a stack needs."""
+    """A user's own dense chain with the two submodules that a stack needs, `features` and the head."""
 
     def __init__(self, width=8):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Figures drawn once for all tests of this folder."""
+"""Fixtures: figures drawn once for all tests in this folder."""
 
 import pytest
 

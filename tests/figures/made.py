@@ -1,8 +1,8 @@
-"""Artificial tables that look like those of real studies, with which every figure and the page are tested.
+"""Artificial tables that look like those of real studies, for tests of every figure and of the report page.
 
-Nothing here was measured. Each loss has a share m of wrong labels that it repeats in the end. Clean samples are learned
-first, wrong labels later, and dilation follows memorization. Numbers are drawn from a seed, so equal calls give equal
-tables.
+Nothing here was measured. For each loss, the network finally predicts a share m of the wrong labels. Clean samples are
+learned first, wrong labels later, and dilation follows memorization. Numbers are drawn from a seed, so equal calls give
+equal tables.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stored import results_of
 from byrote.analysis import Analysis
 from byrote.table import Table
 
-# loss: (m at the end, epoch in sixtieths at which half of it is reached, scale of D, slope of dilation, alpha)
+# loss: (final m, epoch in sixtieths at which m is half of that, scale of D, slope of dilation, alpha)
 LOSSES: dict[str, tuple[float, float, float, float, float]] = {
     "CE": (0.99, 16, 10.0, 1.0, float("nan")),
     "LS": (0.95, 19, 7.0, 1.0, 0.1),
@@ -32,7 +32,7 @@ MATTERS = ("CE", "MSE-p", "RLL", "nMSE")
 
 @dataclass(frozen=True)
 class Cells:
-    """One part of an artificial study: facts that all its runs share, and its grid."""
+    """One part of an artificial study: the facts shared by all of its runs, and the grid of the other facts."""
 
     facts: dict[str, Any]
     losses: tuple[str, ...]
@@ -83,7 +83,7 @@ TEN = TWO | {
 
 
 def runs(cells: Cells) -> Table:
-    """Every run of a part, one row per evaluated epoch."""
+    """Make the rows of all runs of a part, one row per evaluated epoch."""
     rows: list[dict[str, Any]] = []
     for loss in cells.losses:
         for rate in cells.rates:
@@ -93,7 +93,7 @@ def runs(cells: Cells) -> Table:
 
 
 def run(cells: Cells, loss: str, rate: float, seed: int) -> list[dict[str, Any]]:
-    """The rows of one run."""
+    """Make the rows of one run."""
     facts = cells.facts
     name = f"{facts['part']}-{facts['dataset']}-{facts['network']}-{facts['feature_width']}-{facts['noise']}"
     key = f"{name}-{loss}-{rate:g}-{seed}"
@@ -121,7 +121,7 @@ def run(cells: Cells, loss: str, rate: float, seed: int) -> list[dict[str, Any]]
 def measured(
     cells: Cells, loss: str, rho: float, time: float, wobble: np.ndarray, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """The columns of the history at a point in time, given in sixtieths of the training."""
+    """Make the readings of one epoch, where `time` is given in sixtieths of the training."""
     end, half, scale, slope, _ = LOSSES[loss]
     n = cells.facts["num_classes"]
     a = (1 - cells.difficulty - 0.02 * (loss in ("RLL", "nMSE"))) * (1 - np.exp(-time / 3)) + 0.004 * wobble[0]
@@ -163,12 +163,12 @@ def measured(
 
 
 def hash_of(text: str) -> int:
-    """A number that depends on a text and is the same in every process."""
+    """Return a hash of a string that is the same in every process."""
     return int.from_bytes(text.encode()[-24:], "big") ^ len(text)
 
 
 def collapse(table: Table, key: str) -> Table:
-    """The table with one run whose class means coincide in the end, so that NC1 and relative mem have no value."""
+    """Change one run: its final class means coincide, so NC1 and relative mem have no value."""
     rows = table.rows()
     for row in rows:
         if row["key"] == key and row["epoch"] > 30:
@@ -178,7 +178,7 @@ def collapse(table: Table, key: str) -> Table:
 
 
 def demo() -> Table:
-    """The table of the demo study."""
+    """Make the table of the demo study."""
     return Table.concat(
         [
             runs(Cells(TWO, ("CE", "LS"), (0.0, 0.05, 0.1, 0.2, 0.4))),
@@ -190,7 +190,7 @@ def demo() -> Table:
 
 
 def generation() -> Table:
-    """The two-class study at its small scale (four data sets, six losses, a grid of eta), with M varied as well."""
+    """The two-class study at small scale: four data sets, six losses, a grid of eta, and several feature widths M."""
     parts = []
     for place, dataset in enumerate(("mnist", "fashion_mnist", "cifar10", "svhn")):
         facts = TWO | {"study": "memorization-dilation", "part": "figure-1", "dataset": dataset}
@@ -204,7 +204,7 @@ def generation() -> Table:
 
 
 def matters() -> Table:
-    """Three networks on the data of LF, every fourth epoch of a hundred, three seeds."""
+    """Three networks on the data sets of the LF paper: three seeds, 100 epochs, every fourth epoch evaluated."""
     parts = []
     for dataset, network in (("cifar10", "inception_lite"), ("cifar10", "resnet32"), ("mnist", "resnet18")):
         facts = TEN | {"study": "loss-function", "part": network, "dataset": dataset, "network": network}
@@ -214,7 +214,7 @@ def matters() -> Table:
 
 
 def past() -> Table:
-    """Studies beyond the papers: stated noise rates, weights that had memorized, labels that people gave."""
+    """Studies beyond the papers: estimated noise rates, starts from memorizing networks, human annotators' labels."""
     facts = TEN | {"study": "robust", "part": "losses", "start": "scratch", "start_loss": ""}
     scratch = runs(Cells(facts, ("CE", "RLL", "nMSE"), (0.0, 0.2, 0.4), seeds=3, every=12)).rows()
     started = runs(
@@ -229,7 +229,7 @@ def past() -> Table:
     people = runs(Cells(photographs | {"noise": "recorded"}, ("CE", "RLL"), (0.09, 0.4), seeds=3, every=30)).rows()
     for row in people:
         row["labels"] = "worst" if row["rate"] > 0.2 else "vote"
-    for row in people:  # the rate of recorded labels is not known in advance
+    for row in people:  # recorded labels have no rate that is known in advance
         row |= {"rate": float("nan"), "effective_rate": float("nan")}
     for place, row in enumerate(scratch + rows):
         off = 0.02 if row["loss"] == "nMSE" else 0.004 * (place % 3)
@@ -239,7 +239,7 @@ def past() -> Table:
 
 
 def plane(history: Table, rate: float = 0.2, points: int = 160) -> Table:
-    """The last features of every run of CE and LS with M = 2 at the rate `rate`."""
+    """The final features of every run of CE and LS with M = 2 at this noise rate."""
     rows: list[dict[str, Any]] = []
     last = history.final()
     for row in last.where(feature_width=2, rate=rate, loss=("CE", "LS")).rows():
@@ -262,6 +262,6 @@ def plane(history: Table, rate: float = 0.2, points: int = 160) -> Table:
 
 
 def analysis(history: Table, features: Table | None = None, **about: Any) -> Analysis:
-    """The analysis of artificial tables, made like that of an opened store."""
+    """Analyze artificial tables in the way that an opened store is analyzed."""
     defaults = {"study": "demo", "scale": "quick", "planned": history.runs, "seconds": 300.0}
     return Analysis.of(results_of(history.rows(), features, defaults | about))

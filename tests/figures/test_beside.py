@@ -1,4 +1,4 @@
-"""Other settings and losses beside the plain runs do not change any number that a figure draws for the plain runs."""
+"""If other settings and losses are added to a study, figures still draw the same numbers for the original runs."""
 
 import json
 
@@ -23,11 +23,10 @@ BESIDE = {
 
 
 def plain_rows(own):
-    """The rows of small studies, of the papers and beyond them, from which every figure draws something.
+    """Return rows of small studies, from the papers and beyond, from which every figure draws something.
 
     Args:
-        own: whether all runs use the user's own data file and network; the second data set (photographs) is then left
-            out.
+        own: use the user's own data file and network in all runs, and leave out the second data set (photographs).
     """
     two = made.runs(made.Cells(made.TWO, ("CE", "LS", "MSE", "nMSE"), (0.0, 0.2, 0.4), seeds=3, every=20)).rows()
     wide = made.TWO | {"part": "wide", "feature_width": 5}
@@ -44,7 +43,7 @@ def plain_rows(own):
 
 
 def beside(rows, change, name):
-    """Fewer runs of another setting, whose readings, epochs and rates differ from those of any plain run."""
+    """Make fewer runs of another setting; all their readings, epochs and rates differ from those of the plain runs."""
     others = []
     for row in rows:
         if row["seed"] != 0:
@@ -62,7 +61,7 @@ def beside(rows, change, name):
 
 
 def panels(analysis):
-    """The rows drawn in each layer, by figure and panel, without the legend, which names all losses."""
+    """Return the rows that each figure draws, by panel, without the legend, which names all losses."""
     drawn = {}
     for figure in figures.draw(analysis):
         for place, panel in enumerate(figure.spec["concat"]):
@@ -83,13 +82,13 @@ def plain(request):
 
 
 def numbers(rows):
-    """The rows of a panel without the fields that only place a mark among the losses of the figure."""
+    """Drop from a panel's rows the fields that only position a mark relative to other losses."""
     return [[{name: value for name, value in row.items() if name != "at"} for row in layer] for layer in rows]
 
 
 def test_every_figure_draws_something_of_the_plain_runs(plain):
     drawn = {name for name, _, _ in plain[2]} | ({"human-noise"} if plain[3] else set())
-    # these two need data whose labels are only given (test_given.py) or three sizes (test_images_a_class.py)
+    # these two need data without true labels (test_given.py) or three data set sizes (test_images_a_class.py)
     own = {"given-labels", "images-a-class"}
     assert drawn == {source.name for source in figures.registered()} - own
 
@@ -99,7 +98,7 @@ def test_every_figure_draws_something_of_the_plain_runs(plain):
 def test_another_setting_leaves_the_numbers_of_the_plain_runs(plain, name):
     rows, features, wanted, own = plain
     if "contents" in BESIDE[name] and not own:
-        pytest.skip("the plain runs name no file and no module")
+        pytest.skip("these runs use no file and no module of the user")
     more = Analysis.of(results_of(rows + beside(rows, BESIDE[name], name), features))
     assert len(more.runs) > len(Analysis.of(results_of(rows)).runs)
     drawn = panels(more)
@@ -108,9 +107,9 @@ def test_another_setting_leaves_the_numbers_of_the_plain_runs(plain, name):
         assert (figure, json.dumps(layers)) in words, f"{figure}, panel {place}: {title}"
     extra = {figure for figure, _, _ in drawn if count(drawn, figure) > count(wanted, figure)}
     if name.startswith("a second"):
-        assert "wrong-labels" in extra, "it is a data set or a network of its own"
+        assert "wrong-labels" in extra, "the figure has new panels for a new data set or network"
     else:
-        assert extra <= {"path-dependence"}, "it shows every setting in which a loss was started twice"
+        assert extra <= {"path-dependence"}, "only path-dependence may have new panels"
 
 
 def count(drawn, figure):

@@ -1,4 +1,4 @@
-"""Every figure is drawn from tables alone, has a caption, is written completely, and is shown without a network."""
+"""Every figure is drawn from tables alone, has a caption, is written completely, and displays offline."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def test_order_is_that_of_the_page(drawn):
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_captions_name_runs_and_units(drawn, name):
     caption = drawn[name].caption
-    assert re.search(r"\bn: ", caption), "the number of runs"
+    assert re.search(r"\bn: ", caption), "the caption states the number of runs"
     assert re.search(r"percent|feature units|units of the features|pure number", caption), "units"
     assert drawn[name].spec["description"].startswith(drawn[name].title)
 
@@ -54,7 +54,7 @@ def test_no_dataset_is_larger_than_vega_lite_charts_should_carry(drawn):
 
 
 def scales(node, channel):
-    """Every mapping from domain to range of one channel in a specification."""
+    """Yield every scale of losses in this channel (color or shape) of a Vega specification, as a dictionary."""
     if isinstance(node, dict):
         one = node.get("encoding", {}).get(channel, {})
         if one.get("field") == "loss" and "scale" in one:
@@ -96,7 +96,7 @@ def _contrast(color, ground):
 
 
 def _lab(color):
-    """CIE L*a*b* under daylight D65."""
+    """Convert a color to CIE L*a*b* under daylight D65."""
     xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ _linear(color)
     f = np.cbrt(xyz / [0.9505, 1, 1.089])
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
@@ -200,7 +200,7 @@ def test_files_are_written_whole(drawn, tmp_path):
         "feature-plane.pdf",
         "feature-plane.svg",
     ]
-    assert csv.read_text("utf-8").splitlines()[1:], "the numbers behind it"
+    assert csv.read_text("utf-8").splitlines()[1:], "the CSV file contains the numbers of the figure"
 
 
 def test_an_unwritable_folder_leaves_nothing(drawn, tmp_path):

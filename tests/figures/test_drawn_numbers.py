@@ -1,4 +1,4 @@
-"""The numbers that figures draw, against slow and obvious computations from the rows of the table."""
+"""The numbers that figures draw equal slow and obvious computations from the rows of the table."""
 
 import json
 
@@ -15,7 +15,7 @@ from figures.made import analysis
 
 
 def drawn_rows(figure, *names):
-    """All rows of all datasets of a figure that have the named fields."""
+    """Return the rows with the named fields from all Vega data sets of a figure."""
     every = [row for rows in figure.spec["datasets"].values() for row in rows]
     return [row for row in every if all(name in row for name in names)]
 

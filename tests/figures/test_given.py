@@ -1,4 +1,4 @@
-"""Every registered figure on data whose labels are only given: no figure that depends on true labels is drawn."""
+"""For data without known true labels, no figure that depends on true labels is drawn."""
 
 import json
 import re

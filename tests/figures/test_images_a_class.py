@@ -1,4 +1,4 @@
-"""The figure of how many images a loss needs to resist noise, from runs of one setting at three sizes or more."""
+"""The figure of how many images a loss needs to resist noise, from one setting at three or more training set sizes."""
 
 import re
 

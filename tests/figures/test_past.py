@@ -1,4 +1,4 @@
-"""The figures beyond the papers: stated noise rates, path dependence, labels that people gave."""
+"""The figures beyond the papers: estimated noise rates, path dependence, labels from human annotators."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Predicted against measured values: the points are those of the fit, and no point is dropped silently."""
+"""The figure of predicted against measured values shows every point of the fit; none is dropped silently."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from figures.made import analysis
 
 
 def points(figure, panel):
-    """The marks of one panel."""
+    """Return the marks of one panel."""
     names = {layer["data"]["name"] for layer in figure.spec["concat"][panel]["layer"]}
     return [row for name in names for row in figure.spec["datasets"][name] if "eta" in row]
 
@@ -88,7 +88,7 @@ def test_nothing_is_drawn_where_the_model_cannot_be_fitted(table):
         table.where(rate=(0.0, 0.2)),
         table.with_column("noise", ["symmetric"] * len(table)),
         table.with_column("feature_width", [8] * len(table)),
-        table.with_column("class_distance", [1.0] * len(table)),  # no penalties give equal distances
+        table.with_column("class_distance", [1.0] * len(table)),  # no choice of penalties gives equal distances
     ):
         assert figures.draw(analysis(part), "prediction") == []
 

@@ -1,4 +1,4 @@
-"""A figure's SVG file in a browser: its text and its colors are legible on light and dark backgrounds."""
+"""In a browser, the text and colors of a figure's SVG file are legible on light and dark backgrounds."""
 
 import pytest
 from report import legibility

@@ -1,1 +1,1 @@
-"""Fuzz tests: thousands of random inputs; each gets a right answer or is refused in one sentence."""
+"""Fuzz tests with thousands of random inputs: each gets the right answer or is refused in one sentence."""

@@ -1,13 +1,13 @@
-"""What must hold for every random input, and how a failing input is generated again.
+"""The conditions that every random input must meet, and a way to repeat a failing input.
 
 A check takes a `Case` and draws its input from `case.rng`, which depends only on the name of the check and on the
-number of the input. Every call of byrote is made by `case.call`, so that a failure prints the call as code, and
+number of the input. Calls of byrote go through `case.call`, so that a failure prints the calls as code. The command
 
     BYROTE_FUZZ=test_agreement:123 python -m pytest tests/fuzz
 
-runs only input 123 of `test_agreement`. The check itself compares each answer with a slow and obvious oracle. A
-refusal must be an error that the contract names, raised by a line of byrote's own, in one sentence. Time and memory of
-each input are limited.
+runs only input 123 of `test_agreement`. The check itself compares each answer with a slow and obvious computation. A
+refusal must be an error of a documented type with a message of one sentence, raised by byrote's own code. Time and
+memory of each input are limited.
 """
 
 import ast
@@ -32,19 +32,19 @@ import byrote
 __all__ = ["COUNTS", "Case", "Refused", "as_code", "fuzz", "one_sentence"]
 
 PACKAGE = Path(byrote.__file__).resolve().parent
-SECONDS = 20.0  # processor time of this process, for one input
+SECONDS = 20.0  # seconds of processor time for one input
 MEMORY = 1 << 29  # bytes that one input may add to the peak memory of this process
 ROOM = 1 << 33  # bytes of address space that one input may request (libraries request more than they use)
-TIMES = 10  # the long run makes this many times as many inputs
+TIMES = 10  # `make long` tests this many times as many inputs
 COUNTS: dict[str, int] = {}
 
 
 class Hang(BaseException):
-    """An input took too long; no `except Exception` may swallow it."""
+    """An input took too long. This is not an `Exception`, so that no `except Exception` catches it."""
 
 
 class Refused(str):
-    """A refusal, with its sentence."""
+    """An input was refused, with this sentence."""
 
     __slots__ = ()
 
@@ -66,16 +66,16 @@ class Case:
         return bool(self.rng.random() < share)
 
     def pick(self, options: Any) -> Any:
-        """One of the options, unchanged."""
+        """Draw one of the options."""
         listed = list(options)
         return listed[int(self.rng.integers(len(listed)))]
 
     def int(self, low: int, high: int) -> int:
-        """A whole number from low to high, both included."""
+        """Draw a whole number from low to high, both included."""
         return int(self.rng.integers(low, high + 1))
 
     def call(self, function: Callable[..., Any], *args: Any, refusals: tuple[type, ...] = (), **named: Any) -> Any:
-        """The result of the function, or `Refused`; `refusals` are further errors that the function documents."""
+        """Return the function's result, or `Refused`; `refusals` are further documented exception types."""
         parts = [as_code(a) for a in args] + [f"{k}={as_code(v)}" for k, v in named.items()]
         self.calls.append(f"{getattr(function, '__qualname__', function)}({', '.join(parts)})")
         try:
@@ -85,18 +85,18 @@ class Case:
 
     @staticmethod
     def refused(error: BaseException) -> Refused:
-        """The error as a refusal, if byrote raised it on purpose."""
+        """Turn the error into `Refused` if byrote raised it on purpose; otherwise fail."""
         if not own_line(error):
-            raise AssertionError(f"an error that byrote did not foresee: {type(error).__name__}: {error}")
+            raise AssertionError(f"an error that byrote did not raise on purpose: {type(error).__name__}: {error}")
         return one_sentence(str(error))
 
 
 def one_sentence(text: str) -> Refused:
-    """The text as a refusal, if it is one sentence for people."""
+    """Turn the message into `Refused` if it is one readable sentence; otherwise fail."""
     assert len(text) > 10, f"no sentence: {text!r}"
     assert len(text) < 1500, f"a sentence of {len(text)} characters: {text[:300]}..."
     assert "\n" not in text, f"more than one line: {text!r}"
-    assert " object at 0x" not in text, f"names a place in memory: {text!r}"
+    assert " object at 0x" not in text, f"shows a memory address: {text!r}"
     return Refused(text)
 
 
@@ -115,7 +115,7 @@ def own_line(error: BaseException) -> bool:
 
 
 def as_code(value: Any) -> str:
-    """The value as a person would type it, so that a failing call can be repeated."""
+    """Write the value as Python code, so that a failing call can be repeated."""
     if isinstance(value, torch.Tensor):
         return f"torch.tensor({value.tolist()}, dtype={value.dtype})"
     if isinstance(value, np.ndarray):
@@ -130,7 +130,7 @@ def as_code(value: Any) -> str:
 
 @contextmanager
 def limits() -> Iterator[None]:
-    """Bounds on the processor time and the memory of one input."""
+    """Limit the processor time and the memory of one input."""
 
     def stop(*_: object) -> None:
         raise Hang(f"took more than {SECONDS:g} s")
@@ -151,7 +151,7 @@ def limits() -> Iterator[None]:
 
 
 def run(name: str, check: Callable[..., None], numbers: range, folder: Path) -> None:
-    """Make the inputs and check each; every kind of failure is reported once, with the command that repeats it."""
+    """Generate the inputs and check each; report every kind of failure once, with the command that repeats it."""
     failures: dict[str, str] = {}
     for number in numbers:
         case = Case(name, number, folder)
@@ -173,7 +173,7 @@ def run(name: str, check: Callable[..., None], numbers: range, folder: Path) -> 
 
 
 def fuzz(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Turn a check of one input into a test of `count` inputs, and of `TIMES` times as many in the long run."""
+    """Turn a check of one input into a test of `count` inputs (`TIMES` times as many under `make long`)."""
 
     def as_test(check: Callable[..., None]) -> Callable[..., None]:
         name = check.__name__
@@ -185,7 +185,7 @@ def fuzz(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
         )
         def test(inputs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
             if chosen and chosen != name:
-                pytest.skip(f"only {chosen} is asked for")
+                pytest.skip(f"BYROTE_FUZZ selects only {chosen}")
             more = {name: request.getfixturevalue(name) for name in list(inspect.signature(check).parameters)[1:]}
             for home in ("HOME", "XDG_CACHE_HOME", "BYROTE_CACHE"):
                 monkeypatch.setenv(home, str(tmp_path / "home"))

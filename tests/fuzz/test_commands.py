@@ -1,4 +1,4 @@
-"""Mistyped arguments and studies, and damaged stores: the right exit code, one sentence, no traceback."""
+"""For mistyped arguments or studies, and for damaged stores: the right exit code, one sentence, no traceback."""
 
 import contextlib
 import importlib.util
@@ -141,7 +141,7 @@ VALUES += ["1e999", "true", "{x=1}", '"', "[", "2024-01-01", "9" * 30, "\n", "to
 
 
 def arguments(case: Case) -> list[str]:
-    """A command with some of its options, mostly well formed; some words are left out, doubled or misspelled."""
+    """Draw a command with some options, mostly well formed; some words are left out, doubled or misspelled."""
     command = case.pick(list(POSITIONS))
     words = [case.pick(options) for options in POSITIONS[command] if case.chance(0.93)]
     for option in case.rng.permutation(list(OPTIONS[command]))[: case.int(0, 3)]:
@@ -162,24 +162,24 @@ def arguments(case: Case) -> list[str]:
 
 
 def called(given: list[str]) -> tuple[int, str, str]:
-    """Exit code, output and messages of a command in this process."""
+    """Run a command in this process; return its exit code, output and messages."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             code = main(given)
         except SystemExit as error:
-            raise AssertionError(f"leaves with {error.code!r}") from error
+            raise AssertionError(f"exits with {error.code!r}") from error
     return code, out.getvalue(), err.getvalue()
 
 
 def judged(given: list[str], code: int, out: str, err: str) -> None:
-    """The exit code is one of the contract; a refusal is one line on standard error and nothing on standard output."""
+    """Check that the exit code is documented, and that a refusal is one line on standard error and nothing else."""
     assert code in (0, 1, 2, 130), code
     assert "Traceback" not in err, err
     if code:
         assert out == "", out[:300]
         lines = err.strip().splitlines()
-        assert lines, "no word"
+        assert lines, "the command printed no message"
         assert lines[-1].startswith("byrote: "), err
         assert len(lines) == 1 or code == 1, err
         one_sentence(lines[-1])
@@ -189,7 +189,7 @@ def judged(given: list[str], code: int, out: str, err: str) -> None:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished store of two runs, and the other files that arguments may name."""
+    """Make a finished store of two runs, and the other files that arguments may name."""
     root = tmp_path_factory.mktemp("prepared")
     (root / "empty").mkdir()
     (root / "file").write_text("hello")
@@ -209,7 +209,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def copied(case: Case, prepared: Path) -> Path:
-    """A copy of the prepared files in the folder of the case, which becomes the current folder."""
+    """Copy the prepared files to the folder of the case, and make it the current folder."""
     shutil.copytree(prepared, case.folder, dirs_exist_ok=True)
     os.chdir(case.folder)
     return case.folder
@@ -217,7 +217,7 @@ def copied(case: Case, prepared: Path) -> Path:
 
 @fuzz(230)
 def test_command_lines(case: Case, prepared: Path) -> None:
-    """Any list of arguments ends with a code of the contract, and a refusal is one line."""
+    """Any list of arguments ends with a documented exit code, and a refusal is one line."""
     copied(case, prepared)
     given = arguments(case)
     case.calls.append(f"byrote {given}")
@@ -225,7 +225,7 @@ def test_command_lines(case: Case, prepared: Path) -> None:
 
 
 def study(case: Case) -> dict[str, Any]:
-    """A study as TOML would give it, mostly valid."""
+    """Draw a study as parsed from TOML, mostly valid."""
     tree: dict[str, Any] = {
         "name": "mine",
         "base": {"data": {"kind": "fashion_mnist_subset"}, "noise.rate": 0.1},
@@ -238,7 +238,7 @@ def study(case: Case) -> dict[str, Any]:
 
 
 def _changed(case: Case, tree: dict[str, Any]) -> None:
-    """One field of the tree, at any depth, replaced, removed, renamed or added."""
+    """Replace, remove, rename or add one field of the tree, at any depth."""
     node: Any = tree
     while True:
         keys = list(node) if isinstance(node, dict) else list(range(len(node)))
@@ -274,7 +274,7 @@ def _changed(case: Case, tree: dict[str, Any]) -> None:
 
 
 def toml(value: Any) -> str:
-    """A value in TOML; a value that TOML cannot express becomes a text."""
+    """Write a value in TOML; a value that TOML cannot express becomes a string."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
@@ -288,7 +288,7 @@ def toml(value: Any) -> str:
 
 @fuzz(130)
 def test_studies(case: Case) -> None:
-    """A study made of arbitrary tables plans its runs, each with its own key, or is refused in one sentence."""
+    """A study of random tables plans runs with different keys, or is refused in one sentence."""
     tree = study(case)
     text = "\n".join(f"{json.dumps(key)} = {toml(value)}" for key, value in tree.items())
     path = case.folder / "mine.toml"
@@ -325,10 +325,10 @@ def _damage(case: Case, store: Path) -> str:
     return str(victim.relative_to(store))
 
 
-@pytest.mark.skipif(not SEALED, reason="stores that seal their JSON files are needed")
+@pytest.mark.skipif(not SEALED, reason="requires stores with checksums in their JSON files")
 @fuzz(25)
 def test_damaged_stores(case: Case, prepared: Path) -> None:
-    """A store with a changed file is read as before, or one line names the file that was changed."""
+    """A store with a changed file is read with the same result, or one line names the changed file."""
     root = copied(case, prepared) / "store"
     if case.chance(0.4):
         extra = {"unavailable.json": ["{}", "[]", "3", '{"a": 1}'], ".running/0123456789abcdef.json": ["{}", "[]"]}
@@ -348,13 +348,13 @@ def test_damaged_stores(case: Case, prepared: Path) -> None:
 
 
 def _limited() -> None:
-    """Limit a process to a minute of processor time, however busy the machine is."""
+    """Limit a process to a minute of processor time, which does not depend on how busy the machine is."""
     resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 
 
 @pytest.mark.long
 def test_command_lines_as_processes(tmp_path: Path, prepared: Path) -> None:
-    """The same lists of arguments in processes of their own, one after another."""
+    """The same lists of arguments, each in a separate process."""
     paths = os.pathsep.join(
         [str(TESTS), *(str(Path(p).resolve()) for p in os.environ.get("PYTHONPATH", "").split(":") if p)]
     )

@@ -1,4 +1,4 @@
-"""Losses, noise laws, specs and theory with random arguments: the oracle's number, or an error of one sentence."""
+"""Losses, noise laws, specs and theory give the expected number for random arguments, or an error of one sentence."""
 
 import math
 from typing import Any
@@ -35,7 +35,7 @@ FAMILIES: dict[str, type[Component]] = {
 
 @fuzz(165)
 def test_losses(case: Case) -> None:
-    """Each loss against 50 digits, for logits of any size and dtype; wrong labels and shapes give one sentence."""
+    """Each loss agrees with 50-digit arithmetic for logits of any size and dtype; bad labels and shapes are refused."""
     N, rows = case.pick([2, 3, 5]), case.int(1, 3)
     loss = Loss.member(case.pick(LOSSES)).example(N)
     criterion = Criterion(loss, N)
@@ -72,7 +72,7 @@ def _called(loss: Loss, num_classes: int, z: Any, y: Any, rows: int) -> Any:
 
 
 def field_value(case: Case, depth: int = 0) -> Any:
-    """Any value that JSON, TOML or a caller could put into a field."""
+    """Draw any value that JSON, TOML or a caller could put into a field."""
     plain = [
         *(0, 1, 2, 3, -1, 10, 2**31, 2**63, 2**64, 10**30, -(10**18)),
         *(0.1, 0.5, 0.9, 1.0, 1.5, -0.1, math.nan, math.inf, -math.inf, 1e-320, 1e308),
@@ -123,7 +123,7 @@ def test_specs(case: Case) -> None:
 
 
 def _works(case: Case, loss: Loss) -> None:
-    """A loss that could be made gives finite numbers, or an error that names its number of classes."""
+    """Check that the loss gives finite numbers, or an error that names its number of classes."""
     z = torch.from_numpy(logits(case, 2, 3))
     values = case.call(_called, loss, 3, z, torch.tensor([0, 2]), 2)
     if not isinstance(values, Refused):
@@ -132,7 +132,7 @@ def _works(case: Case, loss: Loss) -> None:
 
 @fuzz(165)
 def test_noise(case: Case) -> None:
-    """Observed labels against the law, one sample at a time; odd labels and class counts give one sentence."""
+    """Observed labels follow the law, checked one sample at a time; odd labels and class counts give one sentence."""
     N = case.pick([2, 2, 3, 4, 10])
     noise = _law(case, N)
     if noise is None:
@@ -192,7 +192,7 @@ def _law(case: Case, N: int) -> Noise | None:
 
 @fuzz(65)
 def test_conversion_of_rates(case: Case) -> None:
-    """A rate converted to another meaning by the definitions, and back."""
+    """A noise rate is converted from any definition of the rate to any other, as the formulas say."""
     names = ["uniform", "symmetric", "odds"]
     rate, N = case.pick([number(case), float(case.rng.random())]), case.pick([2, 3, 10, 10, 1, 0])
     source, target = case.pick([*names, "odd"]), case.pick(names)
@@ -203,19 +203,19 @@ def test_conversion_of_rates(case: Case) -> None:
     wanted = {"uniform": effective * N / (N - 1), "symmetric": effective, "odds": effective / (1 - effective)}[target]
     assert N >= 2
     assert rate >= 0
-    room = 1e-9 + (1e-15 * rate if source == "odds" else 0)  # the rounding of 1 - eps, which is 1 / (1 + rate)
+    room = 1e-9 + (1e-15 * rate if source == "odds" else 0)  # 1 - eps, which is 1 / (1 + rate), loses digits
     right = rate if source == target else wanted
     assert math.isclose(converted, right, rel_tol=room, abs_tol=1e-300), (converted, right)
 
 
 def parameter(case: Case, low: float, high: float) -> float:
-    """Mostly a number between two bounds, uniform in its logarithm; sometimes any number."""
+    """Draw a number between two bounds, uniformly in its logarithm; sometimes draw any number."""
     return number(case) if case.chance(0.12) else float(math.exp(case.rng.uniform(math.log(low), math.log(high))))
 
 
 @fuzz(100)
 def test_layer_peeled(case: Case) -> None:
-    """The closed form is below the objective along a whole ray, and above the lower bound."""
+    """The closed-form minimum is below the objective along a ray of points, and above the lower bound."""
     N = case.pick([2, 3, 5, 10, 100]) if case.chance(0.9) else case.pick([1, 0, -1, 2.5, math.nan, 10**9])
     alpha, w, h = parameter(case, 1e-3, 0.99), parameter(case, 1e-8, 1.0), parameter(case, 1e-8, 1.0)
     positive = case.chance(0.5)
@@ -237,7 +237,7 @@ def test_layer_peeled(case: Case) -> None:
 
 @fuzz(40)
 def test_dilation(case: Case) -> None:
-    """Dilation and memorization are those of the returned features; a sweep gives the results of single calls."""
+    """Dilation and memorization agree with the returned features; a sweep gives the results of single calls."""
     alpha, w, h = case.pick([0.0, parameter(case, 1e-2, 0.9)]), parameter(case, 1e-5, 0.1), parameter(case, 1e-5, 0.1)
     eta, slope = parameter(case, 1e-4, 1.0), parameter(case, 0.1, 10.0)
     law = case.pick(["two-point", "segment", "circle", "disc", "sphere"]) if case.chance(0.95) else "ring"
@@ -246,7 +246,7 @@ def test_dilation(case: Case) -> None:
     solved = case.call(theory.dilation, alpha, **given)
     if isinstance(solved, Refused):
         return
-    if solved.collapsed or not solved.converged or min(w, h) < 1e-12:  # below this, the certificate bounds the error
+    if solved.collapsed or not solved.converged or min(w, h) < 1e-12:  # there, only the certificate bounds the error
         return
     other = parameter(case, 1e-2, 0.5)
     if 0 <= other < 1 and case.chance(0.2):
@@ -265,7 +265,7 @@ def test_dilation(case: Case) -> None:
 
 @fuzz(100)
 def test_theory_of_symmetric_losses(case: Case) -> None:
-    """The noisy risk by counting every flip; odd labels and logits give one sentence."""
+    """The noisy risk equals the sum over every possible flip; odd labels and logits give one sentence."""
     rows, N = case.int(1, 6), case.pick([2, 3, 5])
     z, y, eta = logits(case, rows, N), classes(case, rows, N), case.pick([0.0, 0.3, 1.0, number(case)])
     t, fine = labels(case, y, N, 0.7)

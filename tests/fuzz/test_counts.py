@@ -1,4 +1,4 @@
-"""How many inputs the fuzz tests make."""
+"""The number of inputs that the fuzz tests generate."""
 
 from . import test_commands, test_components, test_files, test_measures
 from .harness import COUNTS, TIMES

@@ -1,4 +1,4 @@
-"""Odd and damaged files: the numbers that were written are read, or an error gives the reason in one sentence."""
+"""Odd and damaged files are read with the numbers that were written, or refused with the reason in one sentence."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ LOAD = (FileNotFoundError,)
 
 
 def damaged(case: Case, content: bytes) -> bytes:
-    """The bytes with a few of them removed, changed, doubled or added."""
+    """Remove, change, double or add a few of the bytes."""
     raw = bytearray(content)
     for _ in range(case.int(1, 3)):
         at, way = case.int(0, max(len(raw) - 1, 0)), case.int(0, 6)
@@ -54,7 +54,7 @@ def place(case: Case, suffix: str) -> Path:
 
 
 def loaded(case: Case, own: Any) -> Any:
-    """All samples by id, or the refusal of either split."""
+    """Return all samples by id, or the refusal if either split is refused."""
     parts = [case.call(own.load, split, refusals=LOAD) for split in ("train", "test")]
     refused = [part for part in parts if isinstance(part, Refused)]
     if refused:
@@ -87,7 +87,7 @@ CELLS = [
 
 @fuzz(35)
 def test_tables(case: Case) -> None:
-    """CSV and Parquet: a table of numbers is read as it was written; a spoiled cell or file gives one sentence."""
+    """A CSV or Parquet table of numbers is read as it was written; a damaged cell or file gives one sentence."""
     n, d = case.pick([10, 12, 20]), case.int(1, 3)
     names = list(case.rng.permutation(["a", "b c", "x'y", "d;e", "A", "größe", 'f"g', "select", "x,y", "1"])[:d])
     values = case.rng.normal(size=(n, d)).round(case.int(0, 6)) + 0.5
@@ -111,7 +111,7 @@ def test_tables(case: Case) -> None:
             assert cell is None or broken or _means(cell, read, texts, row, column, d), (cell, read)
         return
     whole = texts[0].isdigit()
-    if whole and texts != ["0", "1"]:  # numbers other than 0 and 1 do not count classes
+    if whole and texts != ["0", "1"]:  # two numeric classes must be 0 and 1
         assert isinstance(read, Refused), read
         return
     assert not isinstance(read, Refused), read
@@ -121,8 +121,8 @@ def test_tables(case: Case) -> None:
 
 
 def _means(cell: str, read: Any, texts: list[str], row: int, column: int, d: int) -> bool:
-    """Whether a cell that was accepted was read as the value that it shows."""
-    if column == d:  # a new text would be a class with too few samples, so the cell must be one of the class names
+    """Whether the value read from an accepted cell is the value that its text shows."""
+    if column == d:  # a new string would be a class with too few samples, so the cell must be one of the class names
         return cell.strip() in texts
     if cell == "true":
         return False
@@ -132,7 +132,7 @@ def _means(cell: str, read: Any, texts: list[str], row: int, column: int, d: int
 def _write(case: Case, path: Path, names: list[str], table: list[list[str]], values: Any, classes: list[str]) -> None:
     if path.suffix.lower() == ".parquet":
         columns = dict(zip(names, values.T.copy(), strict=False)) | {"label": np.array(classes, dtype=object)}
-        # DuckDB would take names that differ only in case for one
+        # DuckDB would treat names that differ only in case as one name
         if len({name.lower() for name in names}) < len(names):
             columns = {f"{name}{k}": column for k, (name, column) in enumerate(columns.items()) if name != "label"}
             columns["label"] = np.array(classes, dtype=object)
@@ -146,7 +146,7 @@ def _write(case: Case, path: Path, names: list[str], table: list[list[str]], val
         return
     text = io.StringIO()
     between = case.pick([",", ";", "\t", "|"])
-    other = any(mark in name for name in names for mark in ",;\t|")  # quoted, such a mark separates nothing
+    other = any(mark in name for name in names for mark in ",;\t|")  # a quoted delimiter does not separate cells
     quoting = csv.QUOTE_ALL if other else case.pick([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
     writer = csv.writer(text, delimiter=between, quoting=quoting, lineterminator=case.pick(["\n", "\r\n"]))
     writer.writerows([names, *table])
@@ -196,7 +196,7 @@ def test_arrays(case: Case) -> None:
 
 
 def _saved(y: Any) -> Any:
-    """Odd labels, converted if possible to an array that can be saved without pickles."""
+    """Convert odd labels, if possible, to an array that can be saved without pickle."""
     try:
         array = y.double().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
     except (ValueError, TypeError):
@@ -217,7 +217,7 @@ def _saved(y: Any) -> Any:
 
 @fuzz(40)
 def test_image_folders(case: Case) -> None:
-    """Folders of images: the classes in their order and every pixel, or an error that names the wrong file."""
+    """An image folder is read with the right classes and pixels, or refused with an error that names the bad file."""
     root = case.folder / case.pick(NAMES)
     names = list(case.rng.permutation(["cat", "dog", "10", "2", "a b", "t[1]", "it's"])[:2])
     wanted, mode = {}, case.pick(["L", "RGB", "RGBA", "P", "1", "I;16"])
@@ -275,7 +275,7 @@ def _spoil(case: Case, root: Path, victim: Path, odd: str | None) -> None:
 
 @fuzz(15)
 def test_recorded_labels(case: Case) -> None:
-    """Files of noisy labels: saved labels are read again, and a changed file is never accepted as the saved one."""
+    """Noisy labels are read back as saved, and a changed file is never accepted in place of the saved file."""
     n, N = case.int(1, 8), 3
     ids, true = case.rng.permutation(50)[:n], case.rng.integers(0, N, n)
     seen = case.rng.integers(0, N, n)

@@ -1,4 +1,4 @@
-"""Measures on random labels, logits and features: the number of the oracle, or an error of one sentence."""
+"""Measures of random labels, logits and features give the expected number, or an error of one sentence."""
 
 import math
 from typing import Any
@@ -16,12 +16,12 @@ from .values import batch_of, classes, features, labels, logits, number
 
 
 def size(case: Case) -> tuple[int, int]:
-    """The number of samples, often small, and of classes."""
+    """Draw the number of samples (often small) and the number of classes."""
     return case.pick([0, 1, 2, 3, case.int(4, 40), case.int(4, 40)]), case.pick([1, 2, 2, 3, 10])
 
 
 def same(value: float, wanted: float, tolerance: float = 1e-9) -> bool:
-    """Equal up to rounding; NaN equals NaN."""
+    """Whether two numbers are equal up to rounding; NaN equals NaN."""
     return value == wanted or (value != value and wanted != wanted) or abs(value - wanted) <= tolerance * abs(wanted)
 
 
@@ -31,7 +31,7 @@ def share(hits: np.ndarray) -> float:
 
 @fuzz(165)
 def test_agreement(case: Case) -> None:
-    """j1, j2 and fates for labels in any container."""
+    """`j1`, `j2` and `fates` are correct for labels in any container."""
     n, N = size(case)
     columns = [classes(case, n, N) for _ in range(3)]
     if case.chance(0.05) and n:
@@ -56,7 +56,7 @@ def test_agreement(case: Case) -> None:
 
 
 def _unbounded(drawn: tuple[Any, bool]) -> tuple[Any, bool]:
-    """Without a number of classes, a label that is too large is legal; here it becomes a negative label instead."""
+    """Replace a label that is too large, which is legal without a number of classes, by a negative label."""
     value, taken = drawn
     if taken or not isinstance(value, np.ndarray | torch.Tensor | list | pd.Series):
         return value, taken
@@ -70,11 +70,11 @@ def _unbounded(drawn: tuple[Any, bool]) -> tuple[Any, bool]:
 
 @fuzz(100)
 def test_memorization(case: Case) -> None:
-    """mem and all its readings against loops over samples."""
+    """mem and all its readings equal loops over samples."""
     n, N = size(case)
     M = case.pick([1, 2, 5])
     true, observed = classes(case, n, N), classes(case, n, N + case.pick([0, 0, 1]))
-    observed[:1] = 0  # otherwise labels from 1 to N would be taken for a numbering from 1
+    observed[:1] = 0  # otherwise labels from 1 to N would be read as class numbers that start at 1
     h, eps, seen = batch_of(case, features(case, true, M, N))
     means = case.rng.normal(size=(N, M)) * 10.0 ** case.int(-3, 3)
     holes = case.chance(0.1) and n
@@ -102,7 +102,7 @@ def test_memorization(case: Case) -> None:
     assert same(measured.noise_weighted, away[bad].sum() / n if n else math.nan)
     assert same(measured.clean_mean, share(away[~bad]))
     assert same(measured.class_distance, D)
-    if eps > 1e-6:  # means of coarse features may count as one point
+    if eps > 1e-6:  # class means of coarse features may be treated as equal
         return
     assert same(measured.relative, share(away[bad]) / D) or N < 2
     if observed.max(initial=0) < N:
@@ -111,7 +111,7 @@ def test_memorization(case: Case) -> None:
 
 
 def slow_rate(z: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """The estimate and the classifier's own error, sample by sample from the formula of `noise_rate`."""
+    """Compute the estimate and the classifier's own error sample by sample, from the formula of `noise_rate`."""
     n, N = z.shape
     k, top = (N - 1) // 2, z.argmax(1)
     p = np.exp(z - z.max(1, keepdims=True))
@@ -130,7 +130,7 @@ def slow_rate(z: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 @fuzz(100)
 def test_noise_rate(case: Case) -> None:
-    """The estimated rate against the formula, sample by sample; an interval contains its estimate, within [0, 1]."""
+    """The estimated rate equals the formula, sample by sample; its interval contains it and is within [0, 1]."""
     n, N = case.pick([0, 1, 2, case.int(3, 150)]), case.pick([2, 3, 4, 10])
     z = logits(case, n, N, 10.0 ** case.int(-1, 1))
     y = np.where(case.rng.random(n) < 0.8, z.argmax(1) if n else 0, classes(case, n, N))
@@ -154,7 +154,7 @@ def test_noise_rate(case: Case) -> None:
         return
     if n and N > 2:
         rate, own = slow_rate(seen, y)
-        rounded = len(np.unique(seen)) < seen.size  # ties of coarse numbers may be broken in another order
+        rounded = len(np.unique(seen)) < seen.size  # ties between coarse numbers may be broken differently
         assert rounded or same(estimate.rate, rate), (estimate.rate, rate)
         assert rounded or same(estimate.own_error, own), (estimate.own_error, own)
     if estimate.verdict == "stated":
@@ -166,7 +166,7 @@ def test_noise_rate(case: Case) -> None:
 
 @fuzz(100)
 def test_history(case: Case) -> None:
-    """Learned, forgotten, margins: one sample at a time; a batch that is refused changes nothing."""
+    """Learned and forgotten counts and margins equal a loop over samples; a refused batch changes nothing."""
     n, N = case.int(1, 12), case.pick([2, 3, 5])
     true, observed = classes(case, n, N), classes(case, n, N)
     t, fine = _unbounded(labels(case, true, N, 0.9))
@@ -179,7 +179,7 @@ def test_history(case: Case) -> None:
         rows = case.rng.permutation(n)[: case.int(1, n)]
         z = logits(case, len(rows), N)
         index, indexed = labels(case, rows, n, 0.9)
-        if index is None:  # all samples, in their order
+        if index is None:  # all samples, in the original order
             continue
         bad = case.chance(0.15)
         if bad:
@@ -231,7 +231,7 @@ def test_moments(case: Case) -> None:
 
 
 def _check_parts(case: Case, whole: ClassMoments, h: np.ndarray, y: np.ndarray, N: int, counts: np.ndarray) -> None:
-    """Compare chunks that are added, and chunks in a stream."""
+    """Compare the sum of chunks, and a stream of chunks, with the whole."""
     order = case.rng.permutation(len(y))
     parts = np.array_split(order, case.int(1, 4))
     pieces = [(torch.from_numpy(h[rows]), torch.from_numpy(y[rows])) for rows in parts]
@@ -273,7 +273,7 @@ def _check_nc1(case: Case, whole: ClassMoments, h: object, seen: np.ndarray, y: 
 
 @fuzz(65)
 def test_observer(case: Case) -> None:
-    """One epoch of an Observer over odd batches: J1 and J2 agree with counting, or one sentence states the error."""
+    """For one epoch of odd batches, an Observer's J1 and J2 agree with counting, or one sentence states the error."""
     n, N, M = case.int(2, 16), case.pick([2, 3]), 3
     true, observed = classes(case, n, N), classes(case, n, N)
     torch.manual_seed(case.number)

@@ -1,4 +1,4 @@
-"""Random values: labels in every container, numbers of every size, and whether byrote must accept or refuse them."""
+"""Random labels in every container and numbers of every size, marked by whether byrote must accept them."""
 
 from typing import Any
 
@@ -17,12 +17,12 @@ ODD = [0.0, -0.0, 1e-300, 1e-40, 1e-8, 1.0, -1.0, 0.1, 1e4, 1e10, 1e18, 1e38, 3e
 
 
 def classes(case: Case, n: int, num_classes: int) -> np.ndarray:
-    """Classes (n,) int64, of which some may be absent."""
+    """Draw classes (n,) as int64; some classes may be absent."""
     return case.rng.integers(0, max(num_classes, 1), n)
 
 
 def _taken(case: Case, values: np.ndarray) -> Any:
-    """The classes in one of the containers that must be accepted."""
+    """Put the classes into one of the containers that must be accepted."""
     top = int(values.max()) if len(values) else 0
     small = [kind for kind in NUMPY if top <= np.iinfo(kind).max]
     way = case.int(0, 9)
@@ -50,7 +50,7 @@ def _taken(case: Case, values: np.ndarray) -> Any:
 
 
 def _refused(case: Case, values: np.ndarray, num_classes: int) -> Any:
-    """Labels that must be refused, because they are not labels or are ambiguous."""
+    """Make labels that must be refused, because they are invalid or ambiguous."""
     n, at = len(values), case.int(0, max(len(values) - 1, 0))
     text = [str(v) for v in values]
     broken = [
@@ -95,14 +95,14 @@ def _refused(case: Case, values: np.ndarray, num_classes: int) -> Any:
 
 
 def labels(case: Case, values: np.ndarray, num_classes: int, good: float = 0.75) -> tuple[Any, bool]:
-    """The classes in some container, and whether it must be accepted."""
+    """Put the classes into some container; return it, and whether it must be accepted."""
     if case.chance(good) or not len(values):  # an empty container cannot have a wrong type
         return _taken(case, values), True
     return _refused(case, values, num_classes), False
 
 
 def number(case: Case) -> float:
-    """A number of any size and sign, sometimes NaN or infinite."""
+    """Draw a number of any size and sign, sometimes NaN or infinite."""
     kind = case.rng.random()
     if kind < 0.1:
         return case.pick([float("nan"), float("inf"), float("-inf")])
@@ -112,7 +112,7 @@ def number(case: Case) -> float:
 
 
 def features(case: Case, values: np.ndarray, width: int, num_classes: int) -> np.ndarray:
-    """Clouds (n, M) around one center per class, near or far from the origin, tight or wide."""
+    """Draw features (n, M) around one center per class, near or far from the origin, tight or wide."""
     spread = 10.0 ** case.rng.uniform(-2, 1)
     centers = case.rng.normal(size=(num_classes, width))
     away = case.pick([0.0, 0.0, 1.0, 100.0])
@@ -120,14 +120,14 @@ def features(case: Case, values: np.ndarray, width: int, num_classes: int) -> np
 
 
 def batch_of(case: Case, rows: np.ndarray) -> tuple[Any, float, np.ndarray]:
-    """Rows as a float tensor of some dtype (or an array, or lists), its rounding, and the rows as they arrive."""
+    """Convert rows to a tensor, array or lists; return that, its rounding error, and the rows after rounding."""
     dtype = case.pick([torch.float64, torch.float64, torch.float32, torch.float16, torch.bfloat16])
     tensor = torch.from_numpy(rows).to(dtype)
-    if dtype == torch.float64 and case.chance(0.3):  # an empty list has no width
+    if dtype == torch.float64 and case.chance(0.3):  # an empty list has no number of columns
         return case.pick([rows, rows.tolist() if len(rows) else rows]), 2.3e-16, rows
     return tensor, torch.finfo(dtype).eps, tensor.double().numpy()
 
 
 def logits(case: Case, n: int, num_classes: int, scale: float = 4.0) -> np.ndarray:
-    """Finite logits (n, N) without ties."""
+    """Draw finite logits (n, N) without ties."""
     return scale * case.rng.normal(size=(n, num_classes))

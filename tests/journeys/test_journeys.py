@@ -1,4 +1,4 @@
-"""Journeys of a newcomer who follows only README and docs, from a fresh clone and an empty home (`make long`)."""
+"""A newcomer's steps from a fresh clone and an empty home, following only README and docs (`make long`)."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from pages import blocks, follow
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.long
-_OTHERS = ("BYROTE", "XDG", "PYTHON", "PYTEST")  # environment variables of this machine that a newcomer does not have
+_OTHERS = ("BYROTE", "XDG", "PYTHON", "PYTEST")  # environment variables that a newcomer's machine would not have
 
 
 class Newcomer:
-    """A person with a clone, an empty home, and a folder for a project."""
+    """A simulated newcomer with a clone, an empty home, and a project folder."""
 
     def __init__(self, folder):
         self.clone, self.project, self.home = folder / "clone", folder / "project", folder / "home"
@@ -53,7 +53,7 @@ class Newcomer:
         return done.returncode
 
     def script(self, text, cwd=None):
-        """Run code of a page as a script in the folder of the project."""
+        """Run code from a page as a script in the project folder."""
         folder = cwd or self.project
         (folder / "journey.py").write_text(text)
         done = self.python("journey.py", cwd=folder)
@@ -62,7 +62,7 @@ class Newcomer:
         return done.stdout
 
     def code(self, page):
-        """The Python blocks of a page that are not files."""
+        """Return the Python blocks of a page that are not files."""
         snippets = blocks(self.clone / page)
         return "\n".join(text for language, text in snippets if language == "python" and not text.startswith("# "))
 
@@ -76,7 +76,7 @@ class Newcomer:
 @pytest.fixture
 def newcomer(tmp_path):
     if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("a clone needs git and a repository")
+        pytest.skip("cloning requires git and a repository")
     return Newcomer(tmp_path)
 
 
@@ -97,7 +97,7 @@ def test_extend_a_study(newcomer):
 
 
 def test_measure_an_own_loop(newcomer):
-    """README's twelve lines, the section of docs/measures.md on one's own loop, and the adapters."""
+    """README's twelve-line example, the section of docs/measures.md on a user's own loop, and the adapters."""
     readme = newcomer.clone / "README.md"
     (example,) = [text for language, text in blocks(readme) if language == "python"]
     assert len(re.findall(r"J1 \d\.\d\d, J2 \d\.\d\d", newcomer.script(example))) == 2
@@ -106,7 +106,7 @@ def test_measure_an_own_loop(newcomer):
 
 
 def test_load_own_images(newcomer):
-    """docs/data.md: a folder per class; then a study over it, whose labels are only given."""
+    """docs/data.md: images in a folder per class, then a study of them without known true labels."""
     pytest.importorskip("PIL", reason="needs the extra: pip install 'byrote[images]'")
     newcomer.examples("docs/data.md")
     newcomer.script("""
@@ -150,7 +150,7 @@ print(len(store.analysis.runs), store.analysis.last("test_given_agreement").min(
 
 
 def test_audit_own_labels(newcomer):
-    """docs/audit_tutorial.md: from a folder with flipped labels to a settled interval, and to a cleaned folder."""
+    """docs/audit_tutorial.md: from a folder with flipped labels to a final interval and a cleaned folder."""
     pytest.importorskip("sklearn", reason="needs the extra: pip install 'byrote[audit]'")
     pytest.importorskip("PIL", reason="needs the extra: pip install 'byrote[images]'")
     outputs = {}

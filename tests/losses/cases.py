@@ -1,4 +1,4 @@
-"""Every registered loss of byrote, found in the registry, with the variants that its fields allow."""
+"""Every loss in byrote's registry, in the variants that its fields allow."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args, get_origin
@@ -14,7 +14,7 @@ Function = Callable[[Tensor, Tensor], Tensor]
 
 
 def variants(kind: str, num_classes: int) -> Iterator[Loss]:
-    """The example, each other choice of a Literal field, and each inclusive end of a number's range."""
+    """Yield the example, and a variant for each other choice of a Literal field and each inclusive end of a range."""
     loss = Loss.member(kind).example(num_classes)
     yield loss
     for name, field in type(loss).model_fields.items():
@@ -29,13 +29,13 @@ def variants(kind: str, num_classes: int) -> Iterator[Loss]:
 
 
 def name(loss: Loss) -> str:
-    """A test id: the kind and the fields that differ from the example."""
+    """Return a test id: the kind of the loss, and the fields that differ from the example."""
     fields = ",".join(f"{k}={v}" for k, v in loss.spec().items() if isinstance(v, int | float | str) and k != "kind")
     return f"{loss.kind}({fields})"
 
 
 def each(*num_classes: int) -> list[tuple[Loss, int]]:
-    """(loss, N) for every variant of every kind."""
+    """Return (loss, N) for every variant of every kind of loss."""
     return [(loss, N) for kind in KINDS for N in num_classes for loss in variants(kind, N)]
 
 
@@ -44,16 +44,16 @@ def ids(cases: list[tuple[Loss, int]]) -> list[str]:
 
 
 def batch(num_classes: int, rows: int = 24, scale: float = 3.0, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Float64 logits (rows, N) and labels in which every class occurs."""
+    """Draw float64 logits (rows, N), and labels that contain every class."""
     generator = torch.Generator().manual_seed(seed)
     z = scale * torch.randn(rows, num_classes, dtype=torch.float64, generator=generator)
     return z, torch.arange(rows) % num_classes
 
 
 def function(loss: Loss, like: Tensor, visits: int = 1) -> Function:
-    """The loss as a pure function of logits and labels, one value per sample.
+    """Return the loss as a pure function of logits and labels with one value per sample.
 
-    A loss that remembers samples has seen each of them `visits` times, with the logits `like`.
+    A loss that remembers samples first sees each sample `visits` times with the logits `like`.
     """
     if not isinstance(loss, RememberingLoss):
         return loss.per_sample
@@ -65,7 +65,7 @@ def function(loss: Loss, like: Tensor, visits: int = 1) -> Function:
 
 
 class Criterion:
-    """The public call of a loss; one that remembers samples sees each batch as its first visit."""
+    """Calls the loss as a user does; a loss that remembers samples treats every batch as its first."""
 
     def __init__(self, loss: Loss, num_classes: int, rows: int = 100) -> None:
         self.module = loss.module(num_samples=rows, num_classes=num_classes)

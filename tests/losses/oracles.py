@@ -1,4 +1,4 @@
-"""Two slow, obvious re-implementations of every published loss, written from the papers' formulas.
+"""Two slow, obvious implementations of every published loss, written from the formulas in the papers.
 
 `EXACT` works in 50-digit arithmetic on one sample. `NAIVE` works in numpy float64 on one sample, with one-hot vectors
 and the definitions before any simplification. Neither shares code with byrote.
@@ -18,7 +18,7 @@ Exact = Callable[..., mpmath.mpf]
 
 
 class Softmax:
-    """Probabilities p_k and their exact complements 1 - p_k (a sum of the others, never a subtraction)."""
+    """Probabilities p_k and their exact complements 1 - p_k, computed as a sum of the other p, never by subtraction."""
 
     def __init__(self, z: Sequence[float], remembered: "Softmax | None" = None) -> None:
         self.remembered = remembered or self
@@ -32,12 +32,12 @@ class Softmax:
 
 
 def exact(loss: Loss, z: Sequence[float], y: int, visited: Sequence[float] | None = None) -> mpmath.mpf:
-    """The loss of one sample in 50 digits; its memory comes from the logits `visited` or, without these, from `z`."""
+    """Compute the loss of one sample in 50 digits; its memory comes from the logits `visited`, by default `z`."""
     return EXACT[loss.kind](loss, Softmax(z, Softmax(visited) if visited else None), y)
 
 
 def exact_slopes(loss: Loss, z: Sequence[float], y: int) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the greatest slope in each logit: equal except where the loss has a kink (a tied maximum)."""
+    """Return the least and the greatest slope in each logit; they differ only at a kink, where two logits tie."""
     h = mpf(10) ** -20
     here, one_sided = exact(loss, z, y, z), []
     for k in range(len(z)):
@@ -49,7 +49,7 @@ def exact_slopes(loss: Loss, z: Sequence[float], y: int) -> tuple[np.ndarray, np
 
 
 def naive(loss: Loss, z: np.ndarray, y: int) -> float:
-    """The loss of one sample in float64, straight from its definition."""
+    """Compute the loss of one sample in float64, directly from its definition."""
     e = np.zeros(len(z))
     e[y] = 1.0
     p = np.exp(z - z.max())
@@ -158,7 +158,7 @@ EXACT: dict[str, Exact] = {
 
 
 def _projection(loss: Loss, p: np.ndarray, e: np.ndarray, z: np.ndarray) -> float:
-    """KL from the projection of p on the credal set (Lienen & Huellermeier, eq. 7)."""
+    """Compute KL(q, p) for the projection q of p on the credal set (Lienen & Huellermeier, eq. 7)."""
     y, a = int(e.argmax()), loss.alpha
     if p[y] >= 1 - a:
         return 0.0

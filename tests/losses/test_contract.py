@@ -1,4 +1,4 @@
-"""The contract of every registered loss; new losses are found automatically."""
+"""Properties that every registered loss must have; new losses are found automatically."""
 
 import copy
 import math
@@ -47,7 +47,7 @@ def test_equals_the_definition_in_float64(loss: Loss, N: int) -> None:
 @every_small
 def test_equals_fifty_digits(loss: Loss, N: int) -> None:
     z, y = batch(N, rows=2 * N)
-    gaps = torch.tensor([-28.0, -18.0, 18.0, 50.0, -700.0], dtype=torch.float64)  # 1 - p down to the smallest float
+    gaps = torch.tensor([-28.0, -18.0, 18.0, 50.0, -700.0], dtype=torch.float64)  # p down to e^-700, or nearly 1
     far = torch.cat([gaps.unsqueeze(-1), torch.zeros(5, N - 1, dtype=torch.float64)], -1) + z[0] / 8
     z, y = torch.cat([z, far]), torch.cat([y, torch.zeros(5, dtype=torch.int64)])
     values, slopes = gradient(loss, z, y)
@@ -64,7 +64,7 @@ def test_gradcheck(loss: Loss, N: int) -> None:
 
 
 def permuted(value: object, order: list[int]) -> object:
-    """The loss with every field that lists values by class in the new order of the classes."""
+    """Reorder every field of the loss that lists values by class."""
     if isinstance(value, dict):
         return {key: permuted(part, order) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -104,7 +104,7 @@ def test_reductions_and_leading_shapes(loss: Loss, N: int) -> None:
 @every_case
 def test_all_labels_at_once(loss: Loss, N: int) -> None:
     if loss.stateful:
-        return  # a stateful loss is never part of another loss
+        return  # a loss with a memory is never part of another loss
     z, _ = batch(N, scale=10)
     one_by_one = torch.stack([loss.formula(z, torch.full((len(z),), k)) for k in range(N)], -1)
     torch.testing.assert_close(loss.formula_of_all(z), one_by_one, rtol=1e-9, atol=1e-12)
@@ -128,7 +128,7 @@ def test_extreme_logits_keep_value_and_gradient(loss: Loss, N: int, dtype: torch
     assert values.isfinite().all()
     assert slopes.isfinite().all()
     rounding = 2e-5 if dtype == torch.float32 else 1e-2
-    if loss.stateful:  # 1 - <p, t> can be as small as 2e-4, from a memory in float32
+    if loss.stateful:  # 1 - <p, t> can be as small as 2e-4, and t is stored in float32
         rounding = max(rounding, 5e-4)
     usual = np.abs(exact_slopes(loss, [1.0] + [0.0] * (N - 1), 0)).max()
     for value, slope, row, k in zip(values.tolist(), slopes.double(), z.double().tolist(), y.tolist(), strict=True):
@@ -175,7 +175,7 @@ def test_compiles_into_one_graph(loss: Loss, N: int) -> None:
 
 
 class NoWaiting(TorchDispatchMode):
-    """Refuses operators that would make the host wait for the device."""
+    """Raises an error for operators that would make the host wait for the device."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
@@ -190,7 +190,7 @@ def test_per_sample_never_waits_for_the_device(loss: Loss, N: int) -> None:
     with NoWaiting():
         criterion.per_sample(z.requires_grad_(), y).sum().backward()
     with NoWaiting(), pytest.raises(RuntimeError, match="waits"):
-        criterion(z, y)  # the public call checks the labels, which waits; so the guard works
+        criterion(z, y)  # the public call checks the labels and must wait, so NoWaiting raises
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -217,7 +217,7 @@ def test_gradients_of_single_samples_through_vmap(loss: Loss, N: int) -> None:
     z, y = batch(N)
     each = function(loss, z)
     if loss.stateful:
-        return  # the memory of the loss belongs to the whole batch
+        return  # the loss has a memory for the whole batch only
     gradients = torch.func.vmap(torch.func.grad(each))(z, y)
     torch.testing.assert_close(gradients, gradient(loss, z, y)[1])
 
@@ -284,10 +284,10 @@ def test_bad_input_gets_one_sentence(loss: Loss, N: int) -> None:
 
 @every_small
 def test_masked_classes_have_the_limit_of_value_and_gradient(loss: Loss, N: int) -> None:
-    """At a logit of -inf the loss equals its limit for falling logits, which is infinite if the loss is unbounded."""
+    """At a logit of -inf the loss equals its limit as the logit falls; the limit is infinite for an unbounded loss."""
     base, y = batch(N, rows=4 * N, scale=1.0)
     for masked in range(N):
-        for others in range(N - 1):  # from one masked class to all but one
+        for others in range(N - 1):  # mask one class, two classes, ..., all classes except one
             hidden = torch.zeros(N, dtype=torch.bool)
             hidden[[(masked + k) % N for k in range(others + 1)]] = True
             (far, _), (farther, slopes) = (gradient(loss, base.masked_fill(hidden, end), y) for end in (-1e12, -1e13))
@@ -301,7 +301,7 @@ def test_masked_classes_have_the_limit_of_value_and_gradient(loss: Loss, N: int)
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
 @every_example
 def test_under_autocast_it_is_a_float32_loss(loss: Loss, N: int, half: torch.dtype) -> None:
-    """Like torch's losses: at GradScaler's first scale, 65,536, a float16 loss is infinite and its step is skipped."""
+    """As in torch, the loss is float32: a float16 loss would overflow at GradScaler's first scale, 65,536."""
     z, y = batch(N)
     criterion, wide, z = Criterion(loss, N), z.to(half).float(), z.to(half).requires_grad_()
     with torch.autocast("cpu", dtype=half):
@@ -318,7 +318,7 @@ def test_under_autocast_it_is_a_float32_loss(loss: Loss, N: int, half: torch.dty
 
 @every_example
 def test_a_grad_scaler_skips_no_step(loss: Loss, N: int) -> None:
-    """Ten steps in float16 at the scaler's default scale: a skipped step would halve the scale."""
+    """Ten float16 steps keep the scaler's default scale, which any skipped step would halve."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(32, 8, generator=generator), torch.arange(32) % N
     layer, criterion = torch.nn.Linear(8, N), Criterion(loss, N)
@@ -332,7 +332,7 @@ def test_a_grad_scaler_skips_no_step(loss: Loss, N: int) -> None:
         scaler.scale(value).backward()
         scaler.step(solver)
         scaler.update()
-    fits = peak < torch.finfo(torch.float16).max  # false for AUL, whose slope is 3 (5.5 - p_y)^2
+    fits = peak < torch.finfo(torch.float16).max  # not true for AUL, whose slope is 3 (5.5 - p_y)^2
     assert (scaler.get_scale() == 65536) == bool(fits)
 
 
@@ -349,7 +349,7 @@ def test_symmetry_constant(loss: Loss, N: int) -> None:
 
 
 def corners(N: int, label: int) -> Tensor:
-    """Logits over two planes that contain the extremes: the label and one other class, all other logits equal."""
+    """Return logits from planes that contain the extremes: the label and one other class vary, all others are equal."""
     steps = torch.cat([torch.linspace(-40, 40, 81), torch.tensor([-1e3, 1e3])]).double()
     a, b = torch.meshgrid(steps, steps, indexing="ij")
     z = torch.zeros(*a.shape, N, dtype=torch.float64)
@@ -359,7 +359,7 @@ def corners(N: int, label: int) -> Tensor:
 
 
 def refined(loss: Loss, z: Tensor, y: Tensor, sign: float) -> float:
-    """The smallest value of sign * loss near z."""
+    """Search for the smallest value of sign * loss near z."""
     x = z.clone().requires_grad_()
     solver = torch.optim.LBFGS([x], max_iter=60, line_search_fn="strong_wolfe", tolerance_grad=1e-12)
     per_sample = function(loss, z, visits=80)

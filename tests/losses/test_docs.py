@@ -1,4 +1,4 @@
-"""The page on losses: its examples run, and its table agrees with the code."""
+"""The examples on the page about losses run, and its table agrees with the code."""
 
 import doctest
 import math

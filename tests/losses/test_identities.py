@@ -1,4 +1,4 @@
-"""Known identities, limits and special cases of single losses, each against an independent formula."""
+"""Known identities, limits and special cases of single losses, each compared with an independent formula."""
 
 import itertools
 import math
@@ -106,7 +106,7 @@ def test_limits_between_losses() -> None:
 
 
 def test_robust_log_constant_and_the_price_of_memorizing() -> None:
-    # On one noisy sample the clean prediction costs eps N/(N-1) log((1+alpha)/alpha), the memorized one 0.
+    # On one noisy sample the clean prediction costs eps N/(N-1) log((1+alpha)/alpha); memorizing the label costs 0.
     loss, N, eps = losses.RobustLog(0.1), 10, 0.4
     assert loss.symmetry(N) == pytest.approx(N * math.log(11))
     z = torch.zeros(1, N, dtype=torch.float64)
@@ -151,7 +151,7 @@ def test_any_non_negative_loss_can_be_normalized(inner: losses.Loss) -> None:
     low, high = loss.bounds(5)
     assert low - 1e-9 <= each.min()
     assert each.max() <= high + 1e-9
-    if inner.symmetry(5) is not None:  # then the bounds are sharp, because they are a constant multiple of the loss
+    if inner.symmetry(5) is not None:  # these bounds are sharp: they equal the loss up to a constant factor
         assert (low, high) == tuple(end / inner.symmetry(5) for end in inner.bounds(5))
 
 
@@ -299,7 +299,7 @@ def test_class_counts_must_agree() -> None:
         losses.Weighted(losses.CrossEntropy(), (1.0, 2.0))(z, y.clamp(max=1))
 
 
-# ---- the arithmetic below ----
+# ---- helpers ----
 
 
 @given(st.lists(st.floats(-2e4, 2e4), min_size=2, max_size=6))

@@ -1,4 +1,4 @@
-"""A loss that is defined outside byrote by one method."""
+"""A user's own loss, defined outside byrote by a single method."""
 
 import math
 import pickle
@@ -14,7 +14,7 @@ from .cases import batch
 
 
 class Hinge(Loss):
-    """max(0, 1 + max_{k != y} z_k - z_y) in its squared form."""
+    """The squared hinge loss: the square of max(0, 1 + max_{k != y} z_k - z_y)."""
 
     slack: float = 1.0
 
@@ -24,7 +24,7 @@ class Hinge(Loss):
 
 
 class Unsure(Loss):
-    """A loss that states no formula, no bounds and no symmetry."""
+    """A loss that declares no formula, no bounds and no symmetry."""
 
 
 def test_one_method_is_enough() -> None:

@@ -1,4 +1,4 @@
-"""Losses with a memory: what they remember, when they update it, and for how many runs."""
+"""Losses with a memory of past predictions: what they store, when they update it, and for how many runs."""
 
 import copy
 import io
@@ -57,7 +57,7 @@ def test_no_gradient_reaches_the_memory() -> None:
     assert not criterion.state.requires_grad
     p = z.detach()[0].softmax(-1)
     e = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
-    agreement = (p * p).sum()  # t = p, held fixed
+    agreement = (p * p).sum()  # t = p, without a gradient
     expected = p - e - (p * p - agreement * p) / (1 - agreement)
     assert z.grad is not None
     torch.testing.assert_close(z.grad[0], expected, rtol=1e-6, atol=1e-7)
@@ -118,7 +118,7 @@ def test_bad_use_gets_one_sentence() -> None:
     stacked = loss.module(num_samples=4, num_classes=2, runs=3)
     with pytest.raises(ValueError, match="index must start with the 3 runs"):
         stacked(z, y, index=torch.arange(4))
-    assert criterion.state.abs().max() == 0  # no memory was partly updated
+    assert criterion.state.abs().max() == 0  # the memory was not partly updated
 
 
 def test_a_plain_loss_as_a_module() -> None:
@@ -132,7 +132,7 @@ def test_a_plain_loss_as_a_module() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_bad_batch_does_not_spoil_the_memory(value: float) -> None:
-    """A sample whose logits are not finite keeps its memory; the others are updated as if it were not in the batch."""
+    """A sample with non-finite logits keeps its memory; the other samples are updated as in a batch without it."""
     criterion, other = (losses.EarlyLearning().module(num_samples=4, num_classes=3) for _ in range(2))
     z, y = batch(3, rows=4)
     z, index = z.float(), torch.arange(4)

@@ -5,7 +5,7 @@ import numpy as np
 
 
 def exact_nc1(features: np.ndarray, labels: np.ndarray, convention: str = "class-averaged") -> float:
-    """NC1 with 50 digits: two passes, whole matrices, eigenvectors of Sigma_B cut at rank min(N-1, M)."""
+    """Compute NC1 in 50 digits: two passes, whole matrices, the first min(N-1, M) eigenvectors of Sigma_B."""
     with mpmath.workdps(50):
         rows = [mpmath.matrix([mpmath.mpf(float(x)) for x in row]) for row in features]
         N, M = int(labels.max()) + 1, features.shape[1]
@@ -34,7 +34,7 @@ def _mean(rows: list[mpmath.matrix]) -> mpmath.matrix:
 
 
 def plain_nc1(features: np.ndarray, labels: np.ndarray, convention: str = "class-averaged") -> float:
-    """NC1 in float64 numpy: two passes, M x M matrices and a pseudo-inverse cut at rank min(N-1, M)."""
+    """Compute NC1 in float64 numpy: two passes, M x M matrices, and a pseudo-inverse of rank at most min(N-1, M)."""
     features = features.astype(np.float64)
     N, M = int(labels.max()) + 1, features.shape[1]
     means = np.stack([features[labels == n].mean(0) for n in range(N)])
@@ -52,7 +52,7 @@ def plain_nc1(features: np.ndarray, labels: np.ndarray, convention: str = "class
 
 
 def clouds(rng: np.random.Generator, counts: list[int], width: int, spread: float = 1.0) -> tuple[np.ndarray, ...]:
-    """Gaussian clouds, one per class, each stretched differently along each axis, rows shuffled."""
+    """Draw a Gaussian cloud per class, stretched differently along each axis, with shuffled rows."""
     labels = np.repeat(np.arange(len(counts)), counts)
     centers = rng.normal(size=(len(counts), width))
     scales = spread * rng.uniform(0.3, 1.5, size=(len(counts), width))

@@ -1,4 +1,4 @@
-"""The readings of training features, classifier and redrawn samples in plain NumPy, one sample at a time."""
+"""The readings of training features, of the classifier and of redrawn samples, in plain NumPy, sample by sample."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ nan = math.nan
 
 
 def class_means(features: np.ndarray, labels: np.ndarray, num_classes: int) -> list[np.ndarray]:
-    """The mean feature of each class."""
+    """Compute the mean feature of each class."""
     return [
         np.mean([h for h, n in zip(features.astype(float), labels, strict=True) if n == k], axis=0)
         for k in range(num_classes)
@@ -21,7 +21,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def variation(numbers: list[float]) -> float:
-    """Standard deviation with ddof 1 over the mean."""
+    """Divide the standard deviation (ddof 1) by the mean."""
     mean = sum(numbers) / len(numbers)
     return math.sqrt(sum((x - mean) ** 2 for x in numbers) / (len(numbers) - 1)) / mean
 
@@ -69,7 +69,7 @@ def train_duality(
 
 
 def top_share(features: np.ndarray, labels: np.ndarray) -> float:
-    """The largest term of tr(Sigma_W Sigma_B^+) over eigenvectors of whole M x M matrices, divided by their sum."""
+    """Divide the largest term of tr(Sigma_W Sigma_B^+), one per eigenvector of Sigma_B, by the sum of all terms."""
     N, M = int(labels.max()) + 1, features.shape[1]
     means = class_means(features, labels, N)
     center = sum(means) / N
@@ -85,7 +85,7 @@ def top_share(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def redrawn(features: np.ndarray, true: np.ndarray, mask: np.ndarray, means: list[np.ndarray]) -> dict[str, float]:
-    """mem over redrawn samples, measured from the test means."""
+    """Compute mem of the samples with redrawn labels, as distances from the test means."""
     away = [math.dist(h, means[n]) for h, n, chosen in zip(features.astype(float), true, mask, strict=True) if chosen]
     D = float(np.mean([math.dist(a, b) for a, b in itertools.combinations(means, 2)]))
     mean = sum(away) / len(away) if away else nan

@@ -1,4 +1,4 @@
-"""Neural collapse measures against 50-digit and plain versions, the papers' numbers, and degenerate inputs."""
+"""Neural collapse measures: against 50-digit and plain versions, on numbers from the papers, on degenerate inputs."""
 
 import math
 
@@ -29,7 +29,7 @@ def moments(features: np.ndarray, labels: np.ndarray) -> ClassMoments:
 @pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (1e3, 1e-3), (-1e3, 1e-3), (1e-3, 1e3)])
 @pytest.mark.parametrize(("counts", "width"), [([9, 9], 3), ([5, 9, 2], 2), ([6, 4, 5, 6, 5], 7), ([8] * 4, 1)])
 def test_nc1_against_50_digits(dtype: type, shift: float, scale: float, counts: list[int], width: int) -> None:
-    """Relative error below 1e-10 on the stored numbers, shifted by 1000 and scaled by .001, and in chunks."""
+    """The relative error is below 1e-10, even for features shifted by 1000 and scaled by .001, and for chunks."""
     features, labels = clouds(np.random.default_rng(len(counts)), counts, width)
     features = (features * scale + shift).astype(dtype)
     h, y = tensors(features, labels)
@@ -61,7 +61,7 @@ def test_nc1_against_pinv(seed: int, N: int, M: int) -> None:
 
 
 def test_unequal_counts_have_three_answers() -> None:
-    """Classes of 900 and 100: pooled and class-averaged differ like the class variances, sample-centered by .25/.41."""
+    """With classes of 900 and 100 samples, the three weightings of NC1 differ by known factors."""
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], [900, 100])
     features = rng.normal(size=(1000, 1)) * np.where(labels == 0, 1.0, 0.5)[:, None] + 4.0 * labels[:, None]
@@ -71,7 +71,7 @@ def test_unequal_counts_have_three_answers() -> None:
 
 
 def test_two_classes_are_a_variance_ratio() -> None:
-    """NC1 = 2 s^2 / ||h1 - h2||^2 for N = 2."""
+    """For N = 2, NC1 = 2 s^2 / ||h1 - h2||^2."""
     features, labels = clouds(np.random.default_rng(1), [40, 40], 3)
     means = [features[labels == n].mean(0) for n in (0, 1)]
     gap = means[1] - means[0]
@@ -87,7 +87,7 @@ def test_nc1_does_not_see_rotation_scale_or_shift() -> None:
 
 
 def test_rank_cut_survives_float32_means() -> None:
-    """The null singular value of float32 features is 1e-8, not 1e-16: it must be cut by rank, not by size."""
+    """The singular value that should be 0 is 1e-8 for float32 features, so it must be cut by rank, not by size."""
     features, labels = clouds(np.random.default_rng(4), [30] * 6, 12)
     value = nc1(*tensors(features.astype(np.float32), labels))
     assert value == pytest.approx(plain_nc1(features, labels), rel=1e-4)
@@ -95,7 +95,7 @@ def test_rank_cut_survives_float32_means() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_rank_deficient_features(dtype: torch.dtype) -> None:
-    """Dead features, and features of a low-rank layer, do not change NC1 in the directions that exist."""
+    """Constant features, and features from a low-rank layer, do not change NC1 in the remaining directions."""
     features, labels = clouds(np.random.default_rng(6), [200] * 8, 3)
     h, y = tensors(features, labels)
     alive = nc1(h.to(dtype), y)
@@ -132,12 +132,12 @@ def test_class_absent_from_a_chunk_is_legal_and_overall_is_nan() -> None:
     ("features", "labels"),
     [
         (torch.randn(3, 4), torch.arange(3)),  # one sample per class
-        (torch.full((6, 4), 0.1), torch.arange(3).repeat(2)),  # all features constant
+        (torch.full((6, 4), 0.1), torch.arange(3).repeat(2)),  # all features are constant
         (torch.zeros(6, 4), torch.arange(3).repeat(2)),
         (torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)),  # one class
         (torch.randn(6, 4).index_fill(0, torch.tensor([2]), math.nan), torch.arange(3).repeat(2)),
         (torch.randn(6, 4).index_fill(0, torch.tensor([2]), math.inf), torch.arange(3).repeat(2)),
-        (torch.tensor([[1.0], [2.0], [2.0], [1.0]]), torch.tensor([0, 0, 1, 1])),  # equal class means, unequal samples
+        (torch.tensor([[1.0], [2.0], [2.0], [1.0]]), torch.tensor([0, 0, 1, 1])),  # equal class means
     ],
 )
 def test_no_value_is_nan_and_never_zero(features: torch.Tensor, labels: torch.Tensor) -> None:
@@ -151,7 +151,7 @@ def test_no_value_is_nan_and_never_zero(features: torch.Tensor, labels: torch.Te
 
 
 def test_true_collapse_is_zero() -> None:
-    """Features equal to their class mean are truly collapsed: NC1 is 0, not NaN."""
+    """If every feature equals its class mean, NC1 is 0, not NaN."""
     h, y = torch.eye(3).repeat(4, 1), torch.arange(3).repeat(4)
     assert nc1(h, y) == pytest.approx(0, abs=1e-25)
     assert nc1(ClassMoments.of(h, y, 3)) == 0.0
@@ -192,7 +192,7 @@ def test_nc2_of_known_frames() -> None:
 
 
 def test_a_class_at_zero() -> None:
-    """N = 2 with one class at the origin: norm_cv is above 1 (ddof 1), and the uncentered cosine has no value."""
+    """If one of two class means is at the origin, norm_cv is above 1 (ddof 1), and the uncentered cosine is NaN."""
     h, y = torch.tensor([[0.0, 0.0], [2.0, 1.0]]).repeat(3, 1), torch.arange(2).repeat(3)
     frame = nc2(ClassMoments.of(h, y, 2))
     assert frame.norm_cv == pytest.approx(math.sqrt(2))
@@ -224,7 +224,7 @@ def test_nc4_against_a_loop(seed: int, biased: bool) -> None:
 
 
 def test_nc4_of_shifted_float32_and_bad_shapes() -> None:
-    """Distances far from the origin keep their digits; features with NaN, and none at all, give NaN."""
+    """Distances far from the origin keep their precision; features with NaN, or no features, give NaN."""
     means = torch.tensor([[1000.0], [1000.001]])
     assert (
         nc4(torch.tensor([[1000.0], [1000.001]]), torch.tensor([[0.0], [0.0]]), torch.tensor([1.0, 0.0]), means) == 0.5
@@ -289,9 +289,9 @@ def test_features_are_only_read(dtype: torch.dtype) -> None:
 
 
 def test_rank_cut_is_n_minus_one() -> None:
-    """Centering N class means makes one direction null, even if the means were rounded to float32 before."""
+    """Centered means of N classes have rank N - 1, even if rounding to float32 hides the null direction."""
     features, labels = clouds(np.random.default_rng(13), [20] * 5, 9)
     rounded = moments(features, labels).centered().float().double()
-    # as if nothing had been rounded, so that only the rank can cut the direction
+    # a noise level near 0: no direction is small enough to be dropped as rounding, so only the rank limit drops it
     unaware = torch.full((9,), 1e-30, dtype=torch.float64)
     assert len(axes_of(rounded, unaware, 0.0, 100).values) == 4

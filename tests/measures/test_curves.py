@@ -1,4 +1,4 @@
-"""Readings of J1 and J2 over epochs."""
+"""Quantities computed from the curves of J1 and J2 over epochs."""
 
 import math
 
@@ -24,9 +24,9 @@ def test_area_is_a_fine_mean_and_odd(seed: int, n: int) -> None:
 def test_crossing() -> None:
     epochs = [2, 4, 8, 10]
     assert crossing_epoch(epochs, [0.8] * 4, [0.6, 0.7, 0.9, 1.0]) == pytest.approx(6)
-    assert crossing_epoch(epochs, [0.8] * 4, [0.9, 0.7, 0.7, 0.9]) == pytest.approx(9)  # the last crossing counts
-    assert crossing_epoch(epochs, [0.5] * 4, [0.6] * 4) == 2  # the second curve is above throughout
-    assert math.isnan(crossing_epoch(epochs, [0.8] * 4, [0.9, 0.9, 0.9, 0.7]))  # the second curve ends below
+    assert crossing_epoch(epochs, [0.8] * 4, [0.9, 0.7, 0.7, 0.9]) == pytest.approx(9)  # the last crossing is used
+    assert crossing_epoch(epochs, [0.5] * 4, [0.6] * 4) == 2  # the second curve is above the first at every epoch
+    assert math.isnan(crossing_epoch(epochs, [0.8] * 4, [0.9, 0.9, 0.9, 0.7]))  # the second curve ends below the first
     assert math.isnan(crossing_epoch(epochs, [0.8] * 4, [0.8] * 4))
     assert math.isnan(crossing_epoch(epochs, [0.8, math.nan, 0.8, 0.8], [0.9] * 4))
     assert math.isnan(crossing_epoch([], [], []))

@@ -1,4 +1,4 @@
-"""Per-sample histories against a loop over samples and epochs."""
+"""Per-sample histories, compared with a loop over samples and epochs."""
 
 import math
 
@@ -13,7 +13,7 @@ from byrote.measures.dynamics import SampleHistory, margins
 
 
 def by_loop(logits: np.ndarray, observed: np.ndarray) -> list[dict[str, float]]:
-    """The histories by a loop over logits (E, n, C) of epochs 1..E; NaN rows were not evaluated."""
+    """Compute the histories in a loop over logits (E, n, C) of epochs 1..E; a row of NaN means not evaluated."""
     result = []
     for i, y in enumerate(observed):
         was, learned, forgotten, seen = False, 0, 0, []
@@ -40,7 +40,7 @@ def by_loop(logits: np.ndarray, observed: np.ndarray) -> list[dict[str, float]]:
 
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 12), C=st.integers(2, 5), epochs=st.integers(1, 6))
 def test_history_equals_the_loop(seed: int, n: int, C: int, epochs: int) -> None:
-    """Whole epochs, and batches of some of the samples in any order."""
+    """The history equals the loop for whole epochs, and for batches of some samples in any order."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(epochs, n, C))
     true, observed = rng.integers(C, size=n), rng.integers(C, size=n)
@@ -60,7 +60,7 @@ def test_history_equals_the_loop(seed: int, n: int, C: int, epochs: int) -> None
 
 
 def test_history_is_a_value() -> None:
-    """`after` does not change the old history, and the new one holds no gradient."""
+    """`after` does not change the old history, and the new history carries no gradient."""
     start = SampleHistory.start(torch.tensor([0, 1]), torch.tensor([1, 1]))
     after = start.after(1, torch.tensor([[0.0, 1.0], [0.0, 1.0]], requires_grad=True))
     assert start.learned_epoch.tolist() == [0, 0]
@@ -84,7 +84,7 @@ def test_history_is_a_value() -> None:
     ],
 )
 def test_epochs_count_from_one(epoch, kind, sentence) -> None:
-    """Epoch 0 marks samples that were never learned."""
+    """Epochs are counted from 1, because 0 marks samples that were never learned."""
     history = SampleHistory.start(torch.tensor([0, 1]), torch.tensor([0, 1]))
     with pytest.raises(kind, match=sentence):
         history.after(epoch, torch.eye(2))

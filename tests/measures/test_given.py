@@ -1,4 +1,4 @@
-"""Which columns depend on true labels, found by changing the labels; the columns of an Observer of given labels."""
+"""The columns that depend on true labels, found by changing the labels; an Observer's columns without true labels."""
 
 import math
 
@@ -26,7 +26,7 @@ def test_the_columns_that_depend_on_true_labels_are_those_that_change_with_them(
     swapped = labels[torch.randperm(60, generator=torch.Generator().manual_seed(1))]
     after = read(snapshot(swapped, swapped, observed))
     own = {name for name, function in READINGS.items() if function.__module__.startswith("byrote.")}
-    assert own == set(READINGS), "another test left a registered reading"
+    assert own == set(READINGS), "another test did not unregister its reading"
     changed = {name for name in before if before[name] != after[name] and not math.isnan(after[name])}
     assert changed == set(TRUE_LABELS)
     assert {*AGREEMENT.values()} <= set(TRUE_LABELS)

@@ -1,4 +1,4 @@
-"""Labels in any encoding, NaN and masked classes in every measure and state: the right value, or a clear error."""
+"""Every measure accepts labels in any encoding, NaN and masked classes, or raises a clear error."""
 
 import math
 import re
@@ -58,7 +58,7 @@ def observed_row(true: Any = TRUE, labels: Any = OBSERVED, test: Any = TRUE, ind
     return observer.evaluate(1, [(FEATURES, labels, index)], [(FEATURES, test)])
 
 
-# Every function of labels: its result for labels in some encoding, one argument at a time.
+# Every function of labels, called with one label argument in some encoding and the others plain.
 OF_LABELS: dict[str, Callable[[Any], Any]] = {
     "j1 predictions": lambda y: measures.j1(y, OBSERVED),
     "j1 labels": lambda y: measures.j1(OBSERVED, y),
@@ -112,7 +112,7 @@ def same(one: Any, other: Any) -> bool:
 @EACH
 def test_labels_in_every_container_and_dtype(name: str) -> None:
     expected = OF_LABELS[name](TRUE)
-    assert not same(OF_LABELS[name](SHUFFLED), expected), "labels make no difference: the test could not fail"
+    assert not same(OF_LABELS[name](SHUFFLED), expected), "other labels change the result, so that this test can fail"
     for encoding, encode in ENCODINGS.items():
         assert same(OF_LABELS[name](encode(TRUE)), expected), encoding
 
@@ -145,7 +145,7 @@ def test_other_shapes_and_floats_give_one_sentence(
     bad = encode(TRUE)
     for name in sorted(OF_LABELS):
         if name == "MemorizationRates predictions" and getattr(bad, "ndim", 1) == 2:
-            continue  # this is a legal matrix of logits
+            continue  # these values are also a valid matrix of logits
         if name == "Observer true" and message == "equal lengths":
             continue  # the Observer takes the size of the data set from these labels
         text = ""
@@ -185,7 +185,7 @@ def test_logits_that_predict_no_class_name_their_row(call: Callable[[Tensor], An
     with pytest.raises(ValueError, match=r"but 1 of 60 rows are not, the first at row 7"):
         call(spoiled(LOGITS, value))
     with pytest.raises(ValueError, match="1 of 60 rows"):
-        call(LOGITS.index_fill(0, torch.tensor([2]), -math.inf))  # every class masked
+        call(LOGITS.index_fill(0, torch.tensor([2]), -math.inf))  # every class is masked
     with pytest.raises(ValueError, match="2 or more columns"):
         call(LOGITS[:, :1])
 

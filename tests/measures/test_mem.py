@@ -1,4 +1,4 @@
-"""J1, J2, fates and mem against loops over samples."""
+"""J1, J2, fates and mem, compared with loops over samples."""
 
 import itertools
 import math
@@ -15,7 +15,7 @@ from byrote.measures.mem import fates, j1, j2, memorization
 
 
 def by_loop(features: np.ndarray, true: np.ndarray, observed: np.ndarray, means: np.ndarray) -> dict[str, float]:
-    """Every reading of mem, one sample at a time."""
+    """Compute every reading of mem, one sample at a time."""
     corrupted, clean, ratios = [], [], []
     for h, t, o in zip(features, true, observed, strict=True):
         away = math.dist(h, means[t])
@@ -47,7 +47,7 @@ def by_loop(features: np.ndarray, true: np.ndarray, observed: np.ndarray, means:
     rate=st.sampled_from([0, 0.4, 1]),
 )
 def test_every_reading_equals_the_loop(seed: int, n: int, N: int, M: int, rate: float) -> None:
-    """With some, none and all samples corrupted."""
+    """Every reading equals the loop, whether some, none or all samples are corrupted."""
     rng = np.random.default_rng(seed)
     features, means = rng.normal(size=(n, M)), rng.normal(size=(N, M))
     true = rng.integers(N, size=n)
@@ -58,7 +58,7 @@ def test_every_reading_equals_the_loop(seed: int, n: int, N: int, M: int, rate: 
 
 
 def test_none_corrupted() -> None:
-    """The total and readings divided by all samples are 0; means over corrupted samples are NaN; the floor remains."""
+    """Without corrupted samples, sums are 0 and means over corrupted samples are NaN; the clean mean remains."""
     labels = torch.tensor([0, 1])
     mem = memorization(torch.tensor([[1.0], [3.0]]), labels, labels, torch.tensor([[0.0], [4.0]]))
     assert (mem.total, mem.count, mem.noise_weighted, mem.noise_weighted_relative) == (0.0, 0, 0.0, 0.0)
@@ -95,7 +95,7 @@ def test_two_classes_ratio_is_relative() -> None:
 
 
 def test_many_rows_and_large_offset() -> None:
-    """More rows than one block, float32 features near 1000, measured in float64."""
+    """float32 features near 1000, in more rows than one block holds, are measured in float64."""
     rng = np.random.default_rng(0)
     features = (1000 + 1e-2 * rng.normal(size=(9000, 2))).astype(np.float32)
     true = rng.integers(2, size=9000)
@@ -108,7 +108,7 @@ def test_many_rows_and_large_offset() -> None:
 
 
 def test_latent_labels_nan_and_bad_shapes() -> None:
-    """Observed labels beyond N (latent-class noise) count as corrupted and only lack the ratio; NaN gives NaN."""
+    """Samples with observed labels beyond N (latent classes) are corrupted, but the ratio skips them; NaN gives NaN."""
     h, true = torch.tensor([[1.0], [3.0]]), torch.tensor([0, 1])
     means = torch.tensor([[0.0], [4.0]])
     latent = memorization(h, true, torch.tensor([2, 1]), means)
@@ -126,7 +126,7 @@ def test_latent_labels_nan_and_bad_shapes() -> None:
 
 @given(seed=st.integers(0, 10_000), N=st.integers(2, 5))
 def test_fates_are_shares_and_satisfy_b7(seed: int, N: int) -> None:
-    """J1 - J2 = rho (m - t), exactly (claim B7), and J1 = (1 - rho) a + rho m."""
+    """The fates a, m and t satisfy J1 - J2 = rho (m - t) exactly (claim B7), and J1 = (1 - rho) a + rho m."""
     rng = np.random.default_rng(seed)
     predictions, true, observed = (rng.integers(N, size=25) for _ in range(3))
     wrong = np.flatnonzero(true != observed)
@@ -164,7 +164,7 @@ def test_the_package_exports_functions_not_modules() -> None:
 
 
 def test_the_ratio_to_the_distance_of_the_means_is_that_of_all_samples_in_blocks(monkeypatch):
-    """The result equals that of the whole matrix up to rounding, and no block exceeds the working memory."""
+    """Computed in blocks, the ratio is the same up to rounding, and no block exceeds the working memory."""
     draw = torch.Generator().manual_seed(3)
     N, M, n = 40, 3000, 2500
     means, features = torch.randn(N, M, generator=draw), torch.randn(n, M, generator=draw)

@@ -1,4 +1,4 @@
-"""Moments: one pass, any chunking, float64, against whole-array numpy."""
+"""Class moments from one float64 pass over any chunks, compared with numpy on the whole array."""
 
 import itertools
 
@@ -15,7 +15,7 @@ from .oracles import clouds
 
 
 def reference(features: np.ndarray, labels: np.ndarray, N: int, weights: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Class means, weighted scatter, spread: two passes."""
+    """Compute class means, weighted scatter and spread in two passes."""
     x = features.astype(np.float64)
     means = np.stack([x[labels == n].mean(0) if (labels == n).any() else np.full(x.shape[1], np.nan) for n in range(N)])
     z = x - means[labels]
@@ -40,7 +40,7 @@ def same(one: ClassMoments, other: ClassMoments, rtol: float = 1e-11) -> None:
     cuts=st.lists(st.integers(0, 40), max_size=5),
 )
 def test_any_chunking_equals_two_passes(seed: int, N: int, M: int, size: int, announced: bool, cuts: list[int]) -> None:
-    """Sums of parts, a stream and the whole agree with numpy for any division, even if a part lacks classes."""
+    """For any division into parts, even parts without some classes, sums and streams agree with numpy on the whole."""
     rng = np.random.default_rng(seed)
     features, labels = 3 + rng.normal(size=(size, M)), rng.integers(N, size=size)
     counts = np.bincount(labels, minlength=N)
@@ -64,7 +64,7 @@ def test_any_chunking_equals_two_passes(seed: int, N: int, M: int, size: int, an
 
 @pytest.mark.parametrize("announced", [False, True])
 def test_wide_features_use_several_panels(announced: bool) -> None:
-    """Beyond one panel the scatter is still whole and symmetric, in `of`, in a stream and in a sum."""
+    """With more features than one panel, `of`, streams and sums still give the whole symmetric scatter."""
     features, labels = clouds(np.random.default_rng(0), [40, 25, 10], 600)
     counts = np.bincount(labels)
     h, y = torch.from_numpy(features).float(), torch.from_numpy(labels)
@@ -82,7 +82,7 @@ def test_wide_features_use_several_panels(announced: bool) -> None:
 
 
 def test_many_rows_use_several_blocks() -> None:
-    """More rows than one float64 block holds."""
+    """The moments are correct for more rows than fit in one float64 block."""
     rng = np.random.default_rng(1)
     features, labels = rng.normal(size=(9_000, 257)).astype(np.float32), rng.integers(4, size=9_000)
     _, scatter, spread = reference(features, labels, 4, np.ones(4))
@@ -92,7 +92,7 @@ def test_many_rows_use_several_blocks() -> None:
 
 
 def test_stream_can_be_read_and_continued() -> None:
-    """Moments taken from a running stream are fixed: later updates do not change them."""
+    """Moments taken from a stream are not changed by later updates of the stream."""
     features, labels = clouds(np.random.default_rng(2), [30, 30], 3)
     h, y = torch.from_numpy(features), torch.from_numpy(labels)
     stream = MomentStream(2)
@@ -107,9 +107,9 @@ def test_stream_can_be_read_and_continued() -> None:
 
 
 def test_cancellation_is_controlled() -> None:
-    """Features shifted by 1000 and scaled by .001, in a stream, keep 12 digits of their scatter."""
+    """Streamed features shifted by 1000 and scaled by .001 keep 12 digits of their scatter."""
     features, labels = clouds(np.random.default_rng(3), [50, 50], 4)
-    # shift and scale by powers of two do not change these bits
+    # shifting and scaling by powers of two is exact for these numbers
     exact = torch.from_numpy(features).mul(1024).round() / 1024
     y = torch.from_numpy(labels)
     moved = exact * 2.0**-10 + 1024
@@ -124,7 +124,7 @@ def test_cancellation_is_controlled() -> None:
 
 
 def test_input_kinds() -> None:
-    """numpy arrays, half precision, integers and tensors with a graph are read; the coarsest dtype is stored."""
+    """numpy arrays, half precision, integers and tensors with gradients work; the coarsest dtype is recorded."""
     h, y = torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 1], dtype=torch.int32)
     assert ClassMoments.of(h.numpy(), y.numpy(), 2).means.tolist() == [[2.0], [5.0]]
     assert ClassMoments.of(h.long(), y, 2).epsilon == torch.finfo(torch.float64).eps
@@ -136,7 +136,7 @@ def test_input_kinds() -> None:
 
 
 def test_missing_classes() -> None:
-    """A class without samples has NaN means and is named in the error; `present` renumbers the others."""
+    """A class without samples has NaN means and is named in the error; `present` drops it and renumbers the others."""
     moments = ClassMoments.of(torch.tensor([[1.0], [3.0], [7.0]]), torch.tensor([0, 0, 2]), 4)
     assert moments.absent == [1, 3]
     assert moments.means[1].isnan().all()
@@ -212,7 +212,7 @@ def test_within_says_which_counts_it_needs() -> None:
 
 @pytest.mark.parametrize("width", [1, 5, 256, 257, 600])
 def test_packed_matrices(width: int) -> None:
-    """A symmetric matrix stored by its upper half: products, the whole, the diagonal and quadratic forms."""
+    """A symmetric matrix stored by its upper half gives products, the full matrix, the diagonal and quadratic forms."""
     rows = torch.randn(20, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     directions = torch.randn(3, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     packed = torch.zeros(packed_size(width), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The Observer gives the readings of the library, and does not change the training that it observes."""
+"""The Observer gives the same readings as the library's functions, and does not change the observed training."""
 
 import copy
 import math
@@ -39,7 +39,7 @@ def loader(*columns: torch.Tensor, size: int = 7) -> list[tuple[torch.Tensor, ..
 
 
 def test_evaluate_gives_the_columns_of_the_library(model: nn.Sequential, data: dict[str, torch.Tensor]) -> None:
-    """Shuffled batches with an index; every column against the functions on the whole set, in eval mode."""
+    """From shuffled batches with an index, every column equals the functions on the whole set in eval mode."""
     order = torch.randperm(TRAIN, generator=torch.Generator().manual_seed(2))
     train = loader(data["images"][order], data["observed"][order], order)
     with Observer(model, data["true"], N, index=2) as observer:
@@ -79,7 +79,7 @@ def test_evaluate_gives_the_columns_of_the_library(model: nn.Sequential, data: d
 
 
 class Half(nn.Module):
-    """A model that returns only part of the outputs of its head."""
+    """A model that returns only some of the outputs of its head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def test_the_classifier_is_read_where_it_is_the_linear_head(
 def test_with_features_passed_the_classifier_is_the_only_layer_of_that_shape(
     second: int, known: bool, data: dict[str, torch.Tensor]
 ) -> None:
-    """If features are passed, no call of the model shows which module is the head."""
+    """If the user passes features, the Observer sees no call of the model, and finds the head by its shape."""
     model = nn.ModuleList([nn.Linear(5, N), nn.Linear(5, second)])
     with Observer(model, data["true"], N) as observer:
         observer.update(torch.arange(TRAIN), model[0](data["images"]), data["observed"], features=data["images"])
@@ -125,7 +125,7 @@ def test_with_features_passed_the_classifier_is_the_only_layer_of_that_shape(
 
 
 def train_loop(model: nn.Sequential, data: dict[str, torch.Tensor], observe: bool) -> list[torch.Tensor]:
-    """Three epochs of a user's loop with dropout, batch norm and shuffling from the global generator."""
+    """Run three epochs of a user's loop with dropout, batch norm and shuffling by the global generator."""
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002
     random.seed(5)
@@ -156,7 +156,7 @@ def train_loop(model: nn.Sequential, data: dict[str, torch.Tensor], observe: boo
 
 
 def test_training_is_the_same_bit_for_bit(model: nn.Sequential, data: dict[str, torch.Tensor]) -> None:
-    """Gradients, buffers, modes of each module, and random states of torch, numpy and random."""
+    """Observing changes no gradients, buffers, module modes, or random states of torch, numpy and random."""
     other = copy.deepcopy(model)
     plain, observed = train_loop(model, data, observe=False), train_loop(other, data, observe=True)
     assert len(plain) == len(observed)
@@ -164,7 +164,7 @@ def test_training_is_the_same_bit_for_bit(model: nn.Sequential, data: dict[str, 
 
 
 def test_running_readings_are_of_the_logits_given(model: nn.Sequential, data: dict[str, torch.Tensor]) -> None:
-    """`update` measures the train-mode logits of the loop; without test data those columns are NaN."""
+    """`update` measures the loop's logits in train mode; without test data the test columns are NaN."""
     observer = Observer(model, data["true"], N)
     logits = []
     for index in torch.arange(TRAIN).split(8):
@@ -180,7 +180,7 @@ def test_running_readings_are_of_the_logits_given(model: nn.Sequential, data: di
 
 
 def test_a_sample_that_comes_twice_counts_once(model: nn.Sequential, data: dict[str, torch.Tensor]) -> None:
-    """In padded or repeated batches the last logits count, and samples that never came are left out."""
+    """A sample repeated in padded batches is counted once, with its last logits; missing samples are left out."""
     observer = Observer(model, data["true"], N)
     h = torch.randn(4, 8)
     z = torch.tensor([[9.0, 0, 0], [0, 9.0, 0], [0, 9.0, 0], [0, 0, 9.0]])

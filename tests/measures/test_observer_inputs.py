@@ -1,4 +1,4 @@
-"""The Observer in loops as people write them: batches, loaders, outputs, heads, and training runs that diverge."""
+"""The Observer in typical user loops: kinds of batches, loaders, outputs and heads, and runs that diverge."""
 
 import logging
 import math
@@ -31,7 +31,7 @@ TRUE = torch.arange(N).repeat(SIZE // N)
 GENERATOR = torch.Generator().manual_seed(0)
 NOISY = torch.where(torch.rand(SIZE, generator=GENERATOR) < 0.3, (TRUE + 1) % N, TRUE)
 IMAGES = 2 * torch.eye(N, 5)[TRUE] + torch.randn(SIZE, 5, generator=GENERATOR)
-OTHER = torch.randint(N, (SIZE,), generator=GENERATOR)  # such as a domain: its values could be labels or indices
+OTHER = torch.randint(N, (SIZE,), generator=GENERATOR)  # could be mistaken for labels or indices
 INDEX = torch.arange(SIZE)
 
 
@@ -66,7 +66,7 @@ MORE = {
 
 @pytest.mark.parametrize("columns", MORE.values(), ids=MORE)
 def test_further_members_of_a_batch_are_no_index_by_themselves(columns: tuple[Tensor, ...]) -> None:
-    # without shuffling the order is certain
+    # without shuffling the order is known
     assert same(row(loader(*columns), loader(*columns[:1], TRUE, OTHER)), PLAIN)
     with pytest.raises(ValueError, match=r"it shuffles \(RandomSampler\): use Observer\(index=\)"):
         row(loader(*columns, shuffle=True))
@@ -161,7 +161,7 @@ Output = namedtuple("Output", ["hidden", "logits"])
 
 
 class Answering(nn.Module):
-    """A model that returns more than its logits."""
+    """A model that returns other outputs in addition to logits."""
 
     def __init__(self, pack: Any) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ def test_an_answer_that_is_not_clear_gives_one_sentence() -> None:
 
 
 class Auxiliary(nn.Module):
-    """A head defined first, and an auxiliary classifier last."""
+    """A model that defines its head first and an auxiliary classifier last."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -220,7 +220,7 @@ def test_the_head_is_the_module_whose_outputs_are_the_logits() -> None:
         features = model.body(IMAGES)
     measured = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), model)
     assert measured["nc1_test"] == pytest.approx(nc1(features, TRUE), rel=1e-6)
-    assert abs(measured["nc1_test"] / nc1(IMAGES, TRUE) - 1) > 0.1  # far from the reading of the auxiliary head
+    assert abs(measured["nc1_test"] / nc1(IMAGES, TRUE) - 1) > 0.1  # the value from the auxiliary head is far off
     assert same(row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), model, head="head"), measured)
     with pytest.raises(
         ValueError,
@@ -252,7 +252,7 @@ def test_what_changes_the_logits_gives_one_sentence(after: nn.Module) -> None:
 
 
 class Masked(nn.Module):
-    """Logits with one class masked after the head."""
+    """A model that masks one class after the head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -371,7 +371,7 @@ def test_readings_that_are_not_chosen_are_not_computed(monkeypatch: pytest.Monke
 
 
 def test_the_decomposition_is_shared_by_the_readings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One decomposition per set of features: test, training by true label, by observed label, and the clean part."""
+    """Four feature sets are decomposed once each: test, training by true label, by observed label, clean training."""
     shapes = []
     svd = torch.linalg.svd
     monkeypatch.setattr(torch.linalg, "svd", lambda x, **options: (shapes.append(tuple(x.shape)), svd(x, **options))[1])
@@ -383,7 +383,7 @@ def test_the_decomposition_is_shared_by_the_readings(monkeypatch: pytest.MonkeyP
 
 
 def test_the_variances_along_the_axes_are_shared_by_the_readings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NC1 on test data and the share of its largest axis take one pass over the test features."""
+    """NC1 on test data and the share of NC1 in its largest direction use one pass over the test features."""
     calls = []
     variances = FeatureSet.variances
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""Inputs that the Observer misread in the past: hidden shuffling, two labels for a sample, arrays, similar heads."""
+"""Inputs that the Observer once misread: hidden shuffling, samples with two labels, arrays, similar heads."""
 
 import itertools
 from collections import namedtuple
@@ -18,7 +18,7 @@ from .test_observer_inputs import IMAGES, INDEX, NOISY, PLAIN, SIZE, TRUE, N, lo
 
 
 class Wrapped:
-    """A wrapper as people build it around a loader: it moves batches, counts them, or shows a progress bar."""
+    """A typical wrapper around a loader, for example to move batches, count them, or show a progress bar."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = self.also = inner
@@ -38,7 +38,7 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_shuffling_is_seen_through_what_wraps_a_loader(name: str) -> None:
-    """With shuffling, labels would belong to other samples, and a share of .6 or more would seem wrong."""
+    """If shuffling went unnoticed, labels would go to the wrong samples, and at least .6 of them would seem wrong."""
     wrap = WRAPPERS[name]
     with pytest.raises(ValueError, match=r"in the order of their labels, but it shuffles \(RandomSampler\)"):
         row(wrap(loader(IMAGES, NOISY, shuffle=True)))
@@ -64,7 +64,7 @@ def test_a_sample_with_two_labels_gives_one_sentence() -> None:
     ):
         row(twice, index=2)
     assert same(row([twice[0], twice[0]], loader(IMAGES, TRUE), index=2), PLAIN)
-    with Observer(net(), TRUE, N, index=2) as observer:  # a first try that fails leaves nothing behind
+    with Observer(net(), TRUE, N, index=2) as observer:  # a failed first attempt leaves nothing behind
         with pytest.raises(ValueError, match="must keep its observed label"):
             observer.evaluate(1, twice)
         assert same(observer.evaluate(1, twice[:1], loader(IMAGES, TRUE)), PLAIN)
@@ -137,7 +137,7 @@ def test_an_answer_that_holds_no_logits(answer: Any) -> None:
 
 
 class TwoHeads(nn.Module):
-    """Two heads with equal weights at first; the head that is called last does not give the logits."""
+    """Two heads with equal initial weights; the head that is called last does not return the logits."""
 
     def __init__(self, copied: bool) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class TwoHeads(nn.Module):
 
 
 def test_heads_that_answer_alike_are_told_apart_or_asked_about() -> None:
-    """Both heads start at zero; an earlier version chose the last one and measured its features from then on."""
+    """If both heads start at zero, they give equal outputs; an earlier version always chose the last head."""
     model = TwoHeads(copied=False)
     measured = row([(IMAGES, NOISY)], [(IMAGES, TRUE)], model=model)
     expected = nc1(ClassMoments.of(model.near(IMAGES).relu().detach(), TRUE, N))
@@ -232,7 +232,7 @@ def test_classifiers_and_masks_in_any_container() -> None:
 
 
 def test_an_infinite_class_mean_has_no_distance() -> None:
-    """In an earlier version D was infinite here, and readings relative to D were 0."""
+    """In an earlier version, an infinite class mean made D infinite, and readings relative to D were 0."""
     means = torch.tensor([[0.0, 0.0], [4.0, 0.0], [torch.inf, 0.0]])
     mem = memorization(torch.tensor([[3.0, 0.0]]), [0], [1], means)
     assert mem.mean == 3

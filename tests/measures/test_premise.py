@@ -1,4 +1,4 @@
-"""The premise and the interval of a noise rate, against loops, scipy and simulation."""
+"""The test of symmetric noise and the interval of the noise rate, compared with loops, scipy and simulation."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,9 @@ from byrote.measures.premise import Counted, evenness, excess, interval, prefere
 
 
 def table(seed, s=600, num_classes=7, k=3, rate=0.3, uneven=0.0, follow=0.0, often=None):
-    """The surest samples of a perfect classifier.
+    """Make the table of the most confident samples of a perfect classifier.
 
-    A share `uneven` of the flips goes to the next class, a share `follow` to the class with the second-highest logit.
+    The fraction `uneven` of flipped labels goes to the next class, `follow` to the class of the second-highest logit.
     """
     draw = torch.Generator().manual_seed(seed)
     weights = torch.tensor(often or [1.0] * (num_classes - 1))  # the last class is never predicted
@@ -40,7 +40,7 @@ def test_the_counts_are_those_of_loops():
 
 
 def test_evenness_is_pearsons_statistic_under_its_exact_law():
-    """The p value against 20,000 multinomial draws from the pairs, counted one by one."""
+    """The p-value agrees with 20,000 multinomial draws over the pairs of classes, counted one by one."""
     generator = np.random.default_rng(1)
     for seed, uneven in ((1, 0.0), (2, 0.0), (3, 0.15), (4, 0.0)):
         counted = table(seed, s=300, uneven=uneven)
@@ -63,7 +63,7 @@ def test_a_right_table_fails_each_test_as_often_as_its_level_says():
 
 
 def test_evenness_keeps_its_level_where_counts_are_few_and_some_classes_rare():
-    """30 labels disagree, 13 of them counted, on 36 pairs; under Pearson's usual law, 8% of the tests would reject."""
+    """With 30 disagreeing labels on 36 class pairs, a test by the usual chi-square law would reject in 8% of cases."""
     often = [8.0, 8, 8, 8, 8, 2, 2, 2, 1]
     tables = [table(seed, s=300, num_classes=10, k=4, rate=0.1, often=often) for seed in range(1000)]
     assert 0.02 < np.mean([evenness(one) < 0.05 for one in tables]) < 0.065
@@ -101,7 +101,7 @@ def test_the_interval_is_that_of_its_formula():
     low, high = beta.ppf(0.025, c, s - c + 1), beta.ppf(0.975, c + 1, s - c)
     most = beta.ppf(0.975, h + 1, s - h)
     below, above = 3 * (c / s - low), most - h / s
-    r = -np.sqrt(c / s * h / s / (1 - c / s) / (1 - h / s))  # the correlation of two cells of a multinomial
+    r = -np.sqrt(c / s * h / s / (1 - c / s) / (1 - h / s))  # the correlation between two cells of a multinomial
     lower = 3 * c / s - h / s - np.sqrt(below**2 + above**2 - 2 * r * below * above)
     assert interval(counted, 0.95) == (pytest.approx(min(lower, 2 * low)), pytest.approx(2 * high))
     wide = interval(counted, 0.95, spread=1.5)
@@ -110,26 +110,26 @@ def test_the_interval_is_that_of_its_formula():
 
 
 def test_the_low_end_is_right_at_the_edge_of_its_premise_and_not_beyond():
-    """2,000 samples, rho .2, own errors .06; `share` 1 spreads the errors evenly, `share` 0 spares counted classes."""
+    """The classifier errs on .06 of the samples: evenly over classes if `share` is 1, never on counted ones if 0."""
     generator = np.random.default_rng(2)
     k, K, s, rho, error = 4, 9, 2000, 0.2, 0.06
     missed = {}
     for share in (0.0, 0.5, 1.0):
-        reach = share * k / K  # the part of the classifier's own errors whose true class is counted
+        reach = share * k / K  # the fraction of the classifier's own errors whose true class is counted
         p = error * reach * (1 - rho) + (1 - error * reach) * k / K * rho
         d = error * (1 - rho / K) + (1 - error) * rho
         draws = generator.multinomial(s, [p, d - p, 1 - d], 4000)
         lows, highs = zip(*(interval(as_table(c, h, s, k, K), 0.95) for c, h, _ in draws), strict=True)
         missed[share] = float(np.mean(np.array(lows) > rho)), float(np.mean(np.array(highs) < rho))
     assert missed[0.0][0] < 0.001
-    assert 0.015 < missed[0.5][0] < 0.035  # .025 is stated
+    assert 0.015 < missed[0.5][0] < 0.035  # the nominal miss rate is .025
     assert missed[1.0][0] > 0.2
     assert 0.015 < missed[0.0][1] < 0.035
     assert missed[0.5][1] < 0.01
 
 
 class as_table:
-    """The four numbers that `interval` reads from a table."""
+    """Make a table from the four numbers that `interval` reads."""
 
     def __init__(self, hits, rest, s, k, K):
         self.predicted, self.hits, self.disagree, self.scale = range(s), int(hits), int(hits + rest), K / k
@@ -151,7 +151,7 @@ def test_shared_labels_against_ranks_made_of_nothing_but_other_folds_labels(k, K
 
 @pytest.mark.parametrize("pairs", [2, 3, 6])
 def test_one_hit_among_pairs_of_equal_room_says_nothing_of_evenness(pairs):
-    """Wherever the single hit falls, the statistic is the same, and its variance under the law is 0."""
+    """For a single hit among equal pairs, the statistic is the same wherever it falls, so its variance is 0."""
     N = pairs + 1
     predicted, observed = torch.zeros(12, dtype=torch.int64), torch.zeros(12, dtype=torch.int64)
     observed[5] = 1

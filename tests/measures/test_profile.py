@@ -1,4 +1,4 @@
-"""Splits and layer profiles."""
+"""Splits of samples, and profiles of measures over layers."""
 
 import math
 

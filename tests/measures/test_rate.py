@@ -1,4 +1,4 @@
-"""The rate of symmetric noise from held-out samples, against constructed classifiers whose errors are known."""
+"""The estimated rate of symmetric noise from held-out samples, for artificial classifiers with known errors."""
 
 import math
 
@@ -13,7 +13,7 @@ from byrote.noise import PairFlip, Symmetric
 
 
 def classifier(n, num_classes, rate, error, seed, noise=None):
-    """Logits of a classifier that confuses classes with the next one and is less sure there; noisy and true labels."""
+    """Simulate a classifier that sometimes predicts the next class; return logits, noisy and true labels."""
     draw = torch.Generator().manual_seed(seed)
     true = torch.randint(num_classes, (n,), generator=draw)
     wrong = torch.rand(n, generator=draw) < error
@@ -27,7 +27,7 @@ def classifier(n, num_classes, rate, error, seed, noise=None):
 
 
 def by_hand(logits, observed, num_classes, folds):
-    """The point estimate in loops, fold by fold."""
+    """Compute the point estimate in loops, fold by fold."""
     p, z = torch.softmax(logits.double(), 1), logits.double()
     k, count, used = (num_classes - 1) // 2, 0, 0
     for fold in sorted(set(folds)):
@@ -50,7 +50,7 @@ def test_the_point_estimate_is_that_of_the_loops(num_classes, networks):
     logits, observed, _ = classifier(2000, num_classes, 0.3, 0.2, seed=2)
     folds = torch.arange(2000) % networks
     logits = logits * (1 + folds)[:, None]
-    numbers = folds * 7 - 3  # the numbers of folds are names, not positions
+    numbers = folds * 7 - 3  # fold numbers are names, not positions
     estimate = noise_rate(logits, observed, num_classes, folds=numbers.to(torch.int16))
     assert estimate.rate == pytest.approx(by_hand(logits, observed, num_classes, folds.tolist()), abs=1e-12)
 
@@ -59,11 +59,11 @@ def test_the_point_estimate_is_that_of_the_loops(num_classes, networks):
 @pytest.mark.parametrize("error", [0.0, 0.15])
 @pytest.mark.parametrize("rate", [0.1, 0.4])
 def test_symmetric_noise_is_stated_and_covered(num_classes, error, rate):
-    """200 repetitions of 4,000 samples: a rate is stated, and each end of the interval misses as rarely as due."""
+    """With 4,000 samples, 200 times, a rate is stated, and each end of its interval misses as rarely as it should."""
     rates = [noise_rate(*classifier(4000, num_classes, rate, error, seed)[:2], num_classes) for seed in range(200)]
     stated = [one for one in rates if one.verdict == "stated"]
-    assert len(stated) >= 172  # three tests share the level .05, so 190 are expected; six standard errors less
-    assert sum(one.low > rate for one in stated) <= 14  # 2.5% is 5; plus four standard errors
+    assert len(stated) >= 172  # three tests share the level .05, so 190 are expected; minus six standard errors
+    assert sum(one.low > rate for one in stated) <= 14  # 2.5% of 200 is 5; plus four standard errors
     assert sum(one.high < rate for one in stated) <= 14
     assert abs(np.mean([one.rate for one in rates]) - rate) < 0.01
     width = np.mean([one.high - one.low for one in stated])
@@ -95,7 +95,7 @@ def test_pair_noise_that_the_classifier_does_not_expect_is_uneven():
 
 
 def test_look_alikes_labeled_as_what_they_look_like_are_not_stated():
-    """The classifier predicts the observed label of every look-alike, so only its errors differ from the labels."""
+    """Look-alikes are mislabeled as the class that they resemble; the classifier agrees, so the noise is invisible."""
     for seed in range(20):
         logits, _, true = classifier(6000, 10, 0.0, 0.15, seed)
         observed = torch.where(torch.rand(6000, generator=torch.Generator().manual_seed(seed)) < 0.5,
@@ -113,9 +113,9 @@ def test_clean_labels_are_not_stated_as_rate_zero():
 
 @pytest.mark.parametrize(("memorized", "least"), [(0.3, 20), (0.8, 14)])
 def test_learned_labels_give_themselves_away(memorized, least):
-    """A network that was trained on the labels repeats some of them, and has raised the logit of the others.
+    """A network trained on the same labels repeats some wrong labels, and has raised the logits of the rest.
 
-    If the network repeats nearly all labels, few remain to be tested, and some cases are not recognized.
+    If the network repeats nearly all wrong labels, few remain to be tested, and some cases are not recognized.
     """
     caught = 0
     for seed in range(20):
@@ -139,7 +139,7 @@ def test_samples_said_to_be_trained_on_have_no_interval():
 
 
 def test_folds_keep_a_network_that_is_sure_of_its_errors_from_ruling_the_choice():
-    """One of two networks is ten times as sure as the other, and is wrong on many of its samples."""
+    """One of two networks has ten times the logits of the other, but is wrong on many of its samples."""
     pooled, apart = [], []
     for seed in range(10):
         logits, observed, _ = classifier(8000, 10, 0.1, 0.0, seed)
@@ -167,7 +167,7 @@ def test_shared_labels_widen_the_interval_of_several_folds_alone():
 
 
 def test_probabilities_that_round_to_one_are_still_ordered():
-    """Leads of 50 and 90 both give probability 1; only the samples with a lead of 90 have right labels."""
+    """Logit margins of 50 and 90 both round to probability 1; only samples with margin 90 have right labels."""
     true = torch.arange(4000) % 10
     sure = torch.arange(4000) >= 3000
     logits = torch.where(sure[:, None], 90.0, 50.0) * torch.eye(10)[true]

@@ -1,4 +1,4 @@
-"""The columns of training features, classifier and redrawn samples against plain NumPy; their values at collapse."""
+"""The readings of training features, classifier and redrawn samples: compared with plain NumPy, and at collapse."""
 
 import math
 from dataclasses import replace
@@ -27,7 +27,7 @@ OF_THE_REDRAW = (
 
 
 def snapshot(seed: int = 0, N: int = 3, M: int = 4, each: int = 12, outputs: int = 0, **changes: Any) -> Snapshot:
-    """Gaussian clouds about centers of the observed label, in float64; every class occurs in every set."""
+    """Draw Gaussian clouds around the center of the observed label, in float64, with every class in every set."""
     rng = np.random.default_rng(seed)
     outputs = outputs or N
     true = np.tile(np.arange(N), each)
@@ -57,7 +57,7 @@ def snapshot(seed: int = 0, N: int = 3, M: int = 4, each: int = 12, outputs: int
 
 
 def collapsed_snapshot(N: int, M: int, C: float = 0.7, a: float = 2.0) -> Snapshot:
-    """An NC configuration of MD's Definition 3.1: orthogonal class means of norm a, w_n = C (h_n - hbar)."""
+    """Build an NC configuration (Definition 3.1 of MD): orthogonal class means of norm a, and w_n = C (h_n - hbar)."""
     means = a * torch.eye(N, M, dtype=torch.float64)
     labels = torch.arange(N).repeat(5)
     weight = C * (means - means.mean(0))
@@ -67,7 +67,7 @@ def collapsed_snapshot(N: int, M: int, C: float = 0.7, a: float = 2.0) -> Snapsh
 
 @given(seed=st.integers(0, 10_000), N=st.integers(2, 5), M=st.integers(1, 6), latent=st.booleans())
 def test_every_column_equals_the_plain_one(seed: int, N: int, M: int, latent: bool) -> None:
-    """With two outputs per class, too: the training classes are then the outputs, and the test classes are not."""
+    """Each column equals its plain version, even with two outputs per class, where training labels are outputs."""
     s = snapshot(seed, N, M, outputs=2 * N if latent else N)
     h, true, observed, redrawn = (getattr(s, name).numpy() for name in ("features", "true", "observed", "redrawn"))
     means = plain.class_means(h, observed, s.num_outputs)
@@ -89,7 +89,7 @@ def test_every_column_equals_the_plain_one(seed: int, N: int, M: int, latent: bo
 
 @pytest.mark.parametrize(("N", "M"), [(2, 2), (2, 7), (3, 3), (10, 16)])
 def test_an_nc_configuration_has_no_deviation(N: int, M: int) -> None:
-    """Definition 3.1: equal norms, orthogonal class means, rows of W along the centered means. NC2 to NC4 are 0."""
+    """Under Definition 3.1 (equal norms, orthogonal class means, rows of W along centered means), NC2 to NC4 are 0."""
     row = read(collapsed_snapshot(N, M))
     zeros = ("def31_norms", "def31_angles", "def31_duality", "train_norm_cv", "train_uncentred_cosine")
     for name in (*zeros, "train_nc2_norm_cv", "train_nc2_cosine", "train_nc3", "train_classes_at_zero"):
@@ -101,13 +101,13 @@ def test_an_nc_configuration_has_no_deviation(N: int, M: int) -> None:
 
 
 def test_each_deviation_sees_its_own_part_of_the_definition() -> None:
-    """A longer class mean changes norms, two means turned to each other change angles, a turned row of W duality."""
+    """A longer class mean changes norms, two rotated means change angles, and a rotated row of W changes duality."""
     exact = collapsed_snapshot(4, 6)
     names = ("def31_norms", "def31_angles", "def31_duality")
     longer = exact.features.clone()
     longer[exact.observed == 1] *= 1.8
     one = read(replace(exact, features=longer))
-    assert one["def31_norms"] == pytest.approx((3.6 - 2.4) / 2.4)  # norms 2, 3.6, 2, 2 of mean 2.4
+    assert one["def31_norms"] == pytest.approx((3.6 - 2.4) / 2.4)  # norms 2, 3.6, 2, 2 have mean 2.4
     assert one["def31_angles"] == pytest.approx(0, abs=1e-12)
     turned = exact.features.clone()
     turned[exact.observed == 1, :2] = torch.tensor([-1.2, 1.6], dtype=torch.float64)
@@ -122,7 +122,9 @@ def test_each_deviation_sees_its_own_part_of_the_definition() -> None:
     unequal = exact.weight.clone()
     unequal[2] *= 3
     four = read(replace(exact, weight=unequal))
-    assert four["def31_duality"] == pytest.approx(0, abs=1e-12), "only the angle counts; NC3 sees the factor"
+    assert four["def31_duality"] == pytest.approx(0, abs=1e-12), (
+        "scaling W changes NC3 but not duality, which depends on angles only"
+    )
     assert four["train_nc3"] > 0.3
 
 
@@ -141,14 +143,14 @@ def test_class_means_at_zero_are_counted() -> None:
     norms = torch.tensor([1.0, 0.0, 0.1715, 0.1716, 0.5], dtype=torch.float64)
     labels = torch.arange(5).repeat(2)
     zeros = zero_means(ClassMoments.of(torch.diag(norms).repeat(2, 1), labels, 5))
-    assert (zeros.count, zeros.smallest_norm) == (2, 0.0), "the bar is .17157"
+    assert (zeros.count, zeros.smallest_norm) == (2, 0.0), "the threshold for the norm is .17157"
     nothing = zero_means(ClassMoments.of(torch.zeros(10, 3), labels, 5))
     assert nothing.count == 5
     assert math.isnan(nothing.smallest_norm)
 
 
 def test_a_direction_that_all_but_died_holds_nearly_all_of_nc1() -> None:
-    """Ten classes with two means that nearly coincide: D hardly changes, NC1 explodes, and the share shows why."""
+    """If two of ten class means nearly coincide, D hardly changes, but NC1 explodes, mostly in one direction."""
     rng = np.random.default_rng(3)
     labels = np.tile(np.arange(10), 200)
     centers = 5 * np.eye(10)
@@ -181,7 +183,7 @@ def test_what_is_not_known_is_nan_and_changes_nothing_else() -> None:
     }
     unbiased = read(snapshot(bias=None))
     assert unbiased["train_nc3"] == whole["train_nc3"]
-    assert unbiased["train_nc4"] != whole["train_nc4"], "the bias counts in NC4"
+    assert unbiased["train_nc4"] != whole["train_nc4"], "NC4 depends on the bias"
 
 
 def test_training_columns_have_their_value_where_the_test_means_coincide() -> None:
@@ -198,7 +200,7 @@ def test_training_columns_have_their_value_where_the_test_means_coincide() -> No
 
 
 def test_training_means_that_coincide_or_lie_at_zero() -> None:
-    """If all means coincide, angles about the center have no value but norms do; at zero no cosine has a value."""
+    """If all class means coincide, angles about the center are NaN but norms are not; at zero, every cosine is NaN."""
     constant = read(snapshot(features=torch.ones(36, 4, dtype=torch.float64)))
     for name in ("train_centred_cosine", "train_nc2_norm_cv", "train_nc2_cosine", "train_nc3", "def31_duality"):
         assert math.isnan(constant[name]), name

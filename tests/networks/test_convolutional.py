@@ -22,7 +22,7 @@ def count(network, shape, outputs=10):
 
 
 def conv(inputs, outputs, kernel, bias):
-    return inputs * outputs * kernel**2 + bias * outputs + 2 * outputs  # plus its normalization
+    return inputs * outputs * kernel**2 + bias * outputs + 2 * outputs  # plus the weights of its batch norm
 
 
 def test_resnet32_counted_by_hand():
@@ -63,7 +63,7 @@ def test_cnn8_counted_by_hand():
 
 
 class Hand:
-    """Networks written as functions of a float64 state, which share only names with the modules."""
+    """The networks written as functions of a float64 state dict; only names of weights are shared with the modules."""
 
     def __init__(self, twin):
         self.state = {name: value.double() for name, value in twin.state_dict().items()}
@@ -115,7 +115,7 @@ class Hand:
         return h.mean((2, 3))
 
     def inception(self, x, paper):
-        pad, at = (1 if paper else 0), (1 if paper else 0)  # in the variant of the paper, the crop is one more module
+        pad, at = (1 if paper else 0), (1 if paper else 0)  # in the paper's variant, the crop is an additional module
         if paper:
             rows, columns = (x.shape[2] - 28) // 2, (x.shape[3] - 28) // 2
             x = x[:, :, rows : rows + 28, columns : columns + 28]
@@ -154,7 +154,7 @@ def test_features_and_logits_are_the_formula(network, shape, batch):
 
 
 def test_inception_lite_takes_smaller_images_whole():
-    """Every pixel of an image averaged to 16 x 16 is used; only sides longer than 28 are cropped, each by itself."""
+    """Every pixel of a 16 x 16 image is used; only sides longer than 28 are cropped, each separately."""
     net = InceptionLite().build((3, 16, 16), 10)
     assert sum(p.numel() for p in net.parameters()) == 1_652_826
     net.eval()

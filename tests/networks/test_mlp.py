@@ -1,4 +1,4 @@
-"""MD's network, counted and computed by hand."""
+"""The MLP of the MD paper: parameters counted by hand, outputs computed by hand."""
 
 import math
 
@@ -29,7 +29,7 @@ def test_the_feature_width_defaults_to_the_number_of_outputs(feature_width, expe
 
 
 def by_hand(twin, x):
-    """Every block written out in float64: product, normalization by the biased variance of the batch, rectifier."""
+    """Compute every block in float64: product, batch norm with the biased variance, ReLU."""
     state = {name: value.double() for name, value in twin.state_dict().items()}
     h, layer = x.double().flatten(1), 1
     while f"features.{layer}.weight" in state:

@@ -1,4 +1,4 @@
-"""Slow, obvious noise: one sample at a time, from the definition of each law."""
+"""Slow, obvious versions of the noise laws, written from the definitions, one sample at a time."""
 
 import numpy as np
 import torch
@@ -6,17 +6,17 @@ from scipy.stats import chi2
 
 
 def uniform_matrix(rate: float, n: int) -> list[list[float]]:
-    """The matrix of labels that are redrawn from all classes with probability `rate`."""
+    """Transition matrix if a label is redrawn from all classes with probability `rate`."""
     return [[rate / n + (1 - rate if true == seen else 0) for seen in range(n)] for true in range(n)]
 
 
 def symmetric_matrix(rate: float, n: int) -> list[list[float]]:
-    """The matrix of labels that move to one of the other classes with probability `rate`."""
+    """Transition matrix if a label moves to one of the other classes with probability `rate`."""
     return [[1 - rate if true == seen else rate / (n - 1) for seen in range(n)] for true in range(n)]
 
 
 def chi_square(counts: torch.Tensor, law: torch.Tensor) -> float:
-    """The p-value of Pearson's test that each row of counts comes from the same row of the law; 0 if it cannot."""
+    """Compute Pearson's p-value of the counts under a transition matrix, row by row; 0 for an impossible count."""
     observed, probabilities = counts.numpy().astype(float), law.numpy()
     expected = observed.sum(1, keepdims=True) * probabilities
     possible = probabilities > 1e-15
@@ -28,7 +28,7 @@ def chi_square(counts: torch.Tensor, law: torch.Tensor) -> float:
 
 
 def count(true: torch.Tensor, observed: torch.Tensor, n: int, outputs: int) -> np.ndarray:
-    """How often each class was observed as each class, counted one by one."""
+    """Count, one by one, how often each true class was observed as each class."""
     table = np.zeros((n, outputs), dtype=int)
     for a, b in zip(true.tolist(), observed.tolist(), strict=True):
         table[a, b] += 1
@@ -36,7 +36,7 @@ def count(true: torch.Tensor, observed: torch.Tensor, n: int, outputs: int) -> n
 
 
 def flip_one_by_one(labels: list[int], law: list[list[float]], numbers: list[list[float]]) -> list[int]:
-    """The draws that laws share: u decides whether a label moves, v chooses among the other classes."""
+    """Flip labels with the draws that all laws use: u decides whether a label moves, v chooses the new class."""
     out = []
     for label, (u, v) in zip(labels, numbers, strict=True):
         away = sum(p for k, p in enumerate(law[label]) if k != label)

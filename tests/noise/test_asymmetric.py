@@ -1,4 +1,4 @@
-"""Laws with a matrix that depends on the true class alone, and latent classes."""
+"""Noise laws given by a transition matrix, and latent-class noise."""
 
 import pytest
 import torch
@@ -59,7 +59,7 @@ def test_per_class_rates_by_hand() -> None:
     noise = PerClass((0.0, 0.2, 0.7))
     torch.testing.assert_close(noise.transition(3), torch.tensor(expected, dtype=torch.float64))
     assert noise.effective_rate(3) == pytest.approx(0.3)
-    assert noise.nominal_rate != noise.nominal_rate  # NaN, because no single number describes the rates
+    assert noise.nominal_rate != noise.nominal_rate  # NaN, because the classes have different rates
 
 
 def test_a_given_matrix_is_the_law() -> None:
@@ -101,7 +101,7 @@ def test_drawn_matrices_differ_by_seed_and_within() -> None:
 
 
 def test_where_a_drawn_matrix_leads_is_uniform_on_the_simplex() -> None:
-    """Flat Dirichlet over 3 others: each share has mean 1/3 and variance 1/18."""
+    """Targets are drawn from a flat Dirichlet law over 3 other classes: each share has mean 1/3 and variance 1/18."""
     shares = []
     for seed in range(400):
         matrix = random_transition(4, 2.0, torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""The contract of every registered noise model."""
+"""Properties that every registered noise model must have."""
 
 import pickle
 
@@ -22,7 +22,7 @@ def corrupt(noise: Noise, n: int, each: int = 40, seed: int = 0) -> tuple[torch.
 
 def test_every_kind_is_tried() -> None:
     tried = {case.values[0][1].kind for case in CASES}
-    ours = {kind for kind in Noise.registry if ":" not in kind}  # other tests also register laws
+    ours = {kind for kind in Noise.registry if ":" not in kind}  # other tests register additional laws
     assert tried == ours - {"recorded"}
     without_matrix = {"instance_dependent", "look_alike", "margin_dependent"}
     assert {case.values[0][1].kind for case in OTHERS} == without_matrix
@@ -79,7 +79,7 @@ def test_a_law_tells_which_samples_it_redrew_or_has_no_redraw(case: Case) -> Non
 
 @pytest.mark.parametrize("case", MATRICES)
 def test_realised_flips_follow_the_law(case: Case) -> None:
-    """Pearson's chi-square on 4,000 samples per class, at a level at which a right model fails once in 10,000 times."""
+    """Flips of 4,000 samples per class pass Pearson's test, which fails a correct model once in 10,000 times."""
     n, noise = case
     labels, observed = corrupt(noise, n, each=4000)
     counted = realised(labels, observed, n, noise.num_outputs(n))
@@ -89,7 +89,7 @@ def test_realised_flips_follow_the_law(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_the_effective_rate_is_the_expected_share_of_corrupted_samples(case: Case) -> None:
     n, noise = case
-    size = 4000 if noise.kind == "look_alike" else 20000  # this law measures all pairs of samples
+    size = 4000 if noise.kind == "look_alike" else 20000  # this law computes distances between all pairs of samples
     labels, observed = corrupt(noise, n, each=size // n)
     rate = noise.effective_rate(n)
     spread = (max(rate * (1 - rate), 0.0) / len(labels)) ** 0.5
@@ -110,7 +110,7 @@ def test_the_transition_is_a_stochastic_matrix(case: Case) -> None:
 @pytest.mark.parametrize("case", OTHERS)
 def test_a_law_that_is_no_matrix_says_so(case: Case) -> None:
     n, noise = case
-    with pytest.raises(ValueError, match="has no transition matrix, since its flips depend on more"):
+    with pytest.raises(ValueError, match="has no transition matrix, because its flips depend on more"):
         noise.transition(n)
 
 
@@ -124,7 +124,7 @@ def test_noise_is_nested_in_its_rate(case: Case) -> None:
     for rate in (0.05, 0.2, 0.4, 0.6, 0.95):
         _, now = corrupt(noise.replace(rate=rate), n, each=100)
         was = before != labels
-        assert torch.equal(now[was], before[was]), f"labels corrupted before changed at {rate}"
+        assert torch.equal(now[was], before[was]), f"labels that were corrupted at a lower rate changed at {rate}"
         assert int((now != labels).sum()) > corrupted
         corrupted, before = int((now != labels).sum()), now
 
@@ -144,7 +144,7 @@ def test_no_labels_and_missing_classes_are_legal(case: Case) -> None:
     none = noise.corrupt(labels[:0], n, generator, features=features[:0])
     assert none.shape == (0,)
     assert none.dtype == torch.int64
-    if n > 2:  # the last class has no sample
+    if n > 2:  # the last class has no samples
         present = labels < n - 1
         observed = noise.corrupt(labels[present], n, generator, features=features[present])
         assert len(observed) == int(present.sum())

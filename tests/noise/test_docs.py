@@ -1,4 +1,4 @@
-"""The code on the page about noise runs."""
+"""All code on the documentation page about noise can be run."""
 
 import doctest
 from pathlib import Path
@@ -15,7 +15,7 @@ def test_every_example_of_the_page_is_true() -> None:
     known = dict(noise.Noise.registry)
     try:
         failed, tried = doctest.testfile(str(PAGE), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
-    finally:  # the page registers a model of its own
+    finally:  # the page registers its own noise model
         noise.Noise.registry.clear()
         noise.Noise.registry.update(known)
     assert tried > 20

@@ -1,4 +1,4 @@
-"""Noise that depends on the samples."""
+"""Noise laws that depend on the features of each sample."""
 
 import math
 
@@ -14,7 +14,7 @@ from .conftest import samples
 
 
 def test_part_dependent_noise_one_sample_at_a_time() -> None:
-    """Algorithm 2 of Xia et al. written out, with scipy's truncated normal law, on the same random numbers."""
+    """Labels equal those of Algorithm 2 of Xia et al., written out with scipy's truncated normal and the same draws."""
     n, rate, spread = 4, 0.45, 0.3
     labels, features = samples(n, 40)
     seen = InstanceDependent(rate, spread).corrupt(labels, n, torch.Generator().manual_seed(9), features=features)
@@ -41,7 +41,7 @@ def test_the_effective_rate_is_the_mean_of_the_truncated_law(rate: float, spread
 
 
 def test_equal_samples_get_equal_targets() -> None:
-    """With large features, the class that a label moves to depends on the sample and not on chance."""
+    """For large features, the class to which a label moves depends on the sample, not on chance."""
     labels = torch.arange(3).repeat(300)
     features = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))[labels] * 1000
     seen = InstanceDependent(0.5).corrupt(labels, 3, torch.Generator().manual_seed(1), features=features)
@@ -59,7 +59,7 @@ def test_without_features_to_tell_by_all_targets_are_alike() -> None:
 
 
 def slow_margins(x: np.ndarray, labels: list[int], n: int) -> tuple[list[float], list[int]]:
-    """Distances to class means, one at a time, and the plane halfway between two of them."""
+    """Compute each sample's distance from the plane halfway between two class means, one at a time."""
     means = {k: np.mean([a for a, b in zip(x, labels, strict=True) if b == k], axis=0) for k in set(labels)}
     margin, nearest = [], []
     for row, true in zip(x, labels, strict=True):
@@ -105,7 +105,7 @@ def test_small_margins_flip_more() -> None:
 
 
 def slow_resemblance(x: np.ndarray, labels: list[int]) -> tuple[list[float], list[int]]:
-    """Distances to the nearest other sample of each class, one pair at a time."""
+    """Compute distances to the nearest other sample of each class, one pair at a time."""
     s, nearest = [], []
     for i, true in enumerate(labels):
         away: dict[int, float] = {}
@@ -125,7 +125,7 @@ def test_look_alike_noise_one_sample_at_a_time(rate: float) -> None:
     labels, features = samples(n, 30)
     first = int((labels == 2).nonzero()[0, 0])
     present = (labels != 2) | (torch.arange(len(labels)) == first)  # class 2 has one sample
-    present &= labels != 4  # class 4 has none
+    present &= labels != 4  # class 4 has no samples
     labels, features = labels[present], features[present].double() + 100.0
     features[7] = features[3]  # a duplicate sample
     seen = LookAlike(rate).corrupt(labels, n, torch.Generator().manual_seed(4), features=features)
@@ -145,7 +145,7 @@ def test_look_alike_noise_one_sample_at_a_time(rate: float) -> None:
 
 
 def test_look_alikes_always_move_and_others_never() -> None:
-    """At rate .2 the tenth of highest resemblance moves and the lowest seven tenths stay, for any random numbers."""
+    """At rate .2, the tenth of samples that most resemble another class always move, the lowest seven tenths never."""
     labels, features = samples(3, 200)
     s = torch.tensor(slow_resemblance(features.flatten(1).double().numpy(), labels.tolist())[0])
     order = s.argsort(descending=True)
@@ -176,7 +176,7 @@ def test_scale_rotation_and_order_of_axes_do_not_matter(noise: Noise) -> None:
 
 
 def test_constant_features_still_have_the_rate() -> None:
-    """Without margins or resemblance, every sample flips with the same probability."""
+    """If all features are equal, so are margins and resemblance, and every sample flips with the same probability."""
     labels = torch.arange(2).repeat_interleave(2000)
     for noise in (MarginDependent(0.3), LookAlike(0.3)):
         moved = (

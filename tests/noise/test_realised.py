@@ -1,4 +1,4 @@
-"""Counting the noise in a set of labels."""
+"""Counts of the noise in a set of labels."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Noisy labels as files: how they are saved and loaded, and which files are refused."""
+"""Files of noisy labels: how they are saved and loaded, and which files are refused."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def test_round_trip_in_the_order_of_ids(path: Path) -> None:
 
 
 def test_the_hash_is_of_the_content(tmp_path: Path) -> None:
-    """The hash is the same for both formats, any order of rows and any integer type; here it is computed by hand."""
+    """The hash, here computed by hand, is the same for both formats, any row order and any integer type."""
     numbers = [0, 3, 7, 1000000007, 1, 1, 0, 2, 1, 2, 0, 1]
     expected = hashlib.sha256(b"".join(x.to_bytes(8, "little") for x in numbers)).hexdigest()
     order = torch.tensor([2, 0, 3, 1])
@@ -147,7 +147,7 @@ def test_a_label_that_is_no_integer_is_named(tmp_path: Path, cells: list[str], m
 
 
 def test_whole_floats_are_the_integers_they_are(tmp_path: Path) -> None:
-    """pandas writes whole floats for an integer column that once had a missing value."""
+    """pandas writes an integer column that once had a missing value as floats, which are read as integers."""
     path = write(tmp_path / "a.csv", "id,true,observed\n0,0.0,1.0\n1,1.0,1.0\n")
     assert load_labels(path).true.tolist() == [0, 1]
     assert load_labels(path).observed.tolist() == [1, 1]
@@ -238,7 +238,7 @@ def test_saving_refuses_and_leaves_what_was_there(path: Path, monkeypatch: pytes
 def test_recorded_finds_labels_by_id_in_any_order(path: Path) -> None:
     key = save_labels(path, IDS, TRUE, SEEN, num_classes=3)
     noise = Recorded(str(path), sha256=key)
-    order = torch.tensor([2, 0, 1])  # only part of the samples
+    order = torch.tensor([2, 0, 1])  # the file has labels for only some of the samples
     state = (generator := torch.Generator().manual_seed(0)).get_state()
     seen = noise.corrupt(TRUE[order], 3, generator, ids=IDS[order].int())
     assert torch.equal(seen, SEEN[order])
@@ -259,7 +259,7 @@ def test_recorded_refuses_other_data(path: Path) -> None:
     with pytest.raises(ValueError, match=r"no label for 2 of 4 samples, such as id 8"):
         noise.corrupt(TRUE, 3, torch.Generator(), ids=torch.tensor([7, 8, 2000000000, 0]))
     with pytest.raises(
-        ValueError, match=r"made for other data: the true labels of 2 of 4 samples differ, such as id 7"
+        ValueError, match=r"made for different data: the true labels of 2 of 4 samples differ, such as id 7"
     ):
         noise.corrupt(torch.tensor([1, 1, 2, 0]), 3, torch.Generator(), ids=IDS)
     with pytest.raises(ValueError, match=r"observed labels in .* must lie in 0..1, got 2"):
@@ -267,7 +267,7 @@ def test_recorded_refuses_other_data(path: Path) -> None:
 
 
 def test_human_labels_under_their_own_column_names(tmp_path: Path) -> None:
-    """The layout of CIFAR-10N: one column of clean labels, several of labels that people gave."""
+    """The layout of CIFAR-10N: a column of clean labels, and several columns of labels from human annotators."""
     path = tmp_path / "cifar10n.parquet"
     duckdb.sql(
         f"COPY (SELECT * FROM (VALUES (0, 6, 6, 1), (1, 9, 9, 1)) t(id, clean_label, aggre_label, worse_label)) "
@@ -312,12 +312,12 @@ def test_a_run_is_named_by_the_labels_and_not_by_their_file(tmp_path):
         return tiny(noise={"kind": "recorded", "path": str(path), **fields}).key
 
     first = key(tmp_path / "a.csv")
-    assert key(tmp_path / "b.parquet") == first, "one content under two names and in two formats"
+    assert key(tmp_path / "b.parquet") == first, "the key is the same under a new file name and in another format"
     sha256 = load_labels(tmp_path / "a.csv").sha256
     assert key(tmp_path / "a.csv", sha256=sha256) == first
     assert key(tmp_path / "a.csv", observed_column="true") != first
     save_labels(tmp_path / "a.csv", ids, true, 1 - observed, num_classes=2)
-    assert key(tmp_path / "a.csv") != first, "two contents under one name"
+    assert key(tmp_path / "a.csv") != first, "the key changes with the content of the file"
 
 
 def test_a_name_in_the_cache_names_the_run_whether_the_file_is_there_or_not(tmp_path, monkeypatch):
@@ -333,7 +333,7 @@ def test_integers_however_they_are_written(tmp_path: Path) -> None:
     cells = ["1", "+1", "01", " 1 ", "1.", "1.0", "1e0", '"1"']
     path = write(tmp_path / "a.csv", "id,true,observed\n" + "".join(f"{i},0,{cell}\n" for i, cell in enumerate(cells)))
     assert load_labels(path).observed.tolist() == [1] * len(cells)
-    write(path, "id,true,observed\n1152921504606846977.0,False,True\n3,True,True\n")  # has more digits than a float64
+    write(path, "id,true,observed\n1152921504606846977.0,False,True\n3,True,True\n")  # too many digits for float64
     assert load_labels(path).ids.tolist() == [3, 1152921504606846977]
     assert load_labels(path).true.tolist() == [1, 0]
     assert load_labels(path).observed.tolist() == [1, 1]

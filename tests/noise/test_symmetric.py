@@ -1,4 +1,4 @@
-"""Uniform and symmetric noise, and the conversions between the meanings of eta."""
+"""Uniform and symmetric noise, and conversions between the definitions of eta."""
 
 import hashlib
 
@@ -48,7 +48,7 @@ def test_drawing_equals_one_sample_at_a_time(rate: float, n: int, seed: int) -> 
 
 @given(st.floats(0, 0.999), sizes, st.integers(0, 2**32))
 def test_who_is_corrupted_was_redrawn(rate: float, n: int, seed: int) -> None:
-    """One sample at a time: a label is redrawn if u < eta, whatever it is; asking for the mask changes no label."""
+    """A label is redrawn if u < eta, even if it then keeps its class; requesting the mask changes no label."""
     labels = torch.arange(60) % n
     numbers = torch.rand(60, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).tolist()
     redrawn = Uniform(rate).redrawn(labels, n, torch.Generator().manual_seed(seed))
@@ -61,7 +61,7 @@ def test_who_is_corrupted_was_redrawn(rate: float, n: int, seed: int) -> None:
 @pytest.mark.parametrize("n", [2, 3, 10])
 @pytest.mark.parametrize("rate", [0.0, 0.025, 0.4, 0.95])
 def test_a_redrawn_label_is_any_class_alike(rate: float, n: int) -> None:
-    """The share redrawn is eta within its binomial error, and a redrawn label follows the uniform law by chi-square."""
+    """The share of redrawn labels is eta within binomial error; redrawn labels are uniform by a chi-square test."""
     labels = torch.arange(30000) % n
     observed = Uniform(rate).corrupt(labels, n, torch.Generator().manual_seed(7))
     redrawn = Uniform(rate).redrawn(labels, n, torch.Generator().manual_seed(7))
@@ -82,7 +82,7 @@ def test_a_redrawn_label_is_any_class_alike(rate: float, n: int) -> None:
     ],
 )
 def test_the_labels_are_those_of_stored_runs(n: int, rate: float, seed: int, digest: str) -> None:
-    """These are digests of labels drawn before `redrawn` existed: the keys of stored runs stand for these labels."""
+    """The digests are from labels drawn before `redrawn` was added; stored runs rely on the same labels."""
     observed = Uniform(rate).corrupt(torch.arange(2000) % n, n, torch.Generator().manual_seed(seed))
     assert hashlib.sha256(observed.numpy().astype("<i8").tobytes()).hexdigest()[:16] == digest
 

@@ -1,4 +1,4 @@
-"""The analysis, verdicts and page of an artificial store, for all tests of this folder."""
+"""Fixtures: the analysis, verdicts and report page of an artificial store, for all tests in this folder."""
 
 import pytest
 from figures import made

@@ -1,4 +1,4 @@
-"""Measurements of a page in a browser: contrast by WCAG 2, boxes that touch, text that is cut off or scrolls."""
+"""Measure a page in a browser: contrast by WCAG 2, boxes that touch, text that is cut off or scrolls."""
 
 from itertools import combinations
 
@@ -44,7 +44,7 @@ TEXTS = f"""() => {{ {_HELP}
   }}
   return texts;
 }}"""
-"""Each visible text with its color, opacity and background; in charts only the texts that a click has not faded."""
+"""Returns each visible text with its color, opacity and background; in charts, without texts that a click has faded."""
 
 MARKS = f"""() => {{ {_HELP}
   const drawn = document.querySelectorAll("[data-chart] svg :is(.mark-symbol, .mark-line) path");
@@ -56,11 +56,11 @@ MARKS = f"""() => {{ {_HELP}
       : [{{ chart: one.closest("[data-chart]").dataset.chart, color, opacity, ground: ground(one) }}];
   }});
 }}"""
-"""The full marks and lines of all charts; faint marks of single runs stand beside full ones."""
+"""Returns the opaque marks and lines of all charts, without the faint marks of single runs."""
 
 OUTLINES = """() =>
   [...document.querySelectorAll(".chart [stroke='white']")].map((one) => getComputedStyle(one).stroke)"""
-"""The colors of the outlines that set a mark or a word of a chart apart from what is below it."""
+"""Returns the colors of the outlines around marks and words in charts."""
 
 TITLES = """() => [...document.querySelectorAll(".chart svg")].flatMap((svg, chart) =>
   [...svg.querySelectorAll(":is(.role-title-text, .role-title-subtitle, .role-legend-label, .role-axis-title) text")]
@@ -71,7 +71,7 @@ TITLES = """() => [...document.querySelectorAll(".chart svg")].flatMap((svg, cha
 WIDE = """() => [...document.querySelectorAll(".scroll, .chart")]
   .filter((one) => one.checkVisibility() && one.clientWidth && one.scrollWidth > one.clientWidth + 1)
   .map((one) => ({ name: one.getAttribute("aria-label"), hint: getComputedStyle(one, "::before").content }))"""
-"""Elements that are wider than their place, with their hints."""
+"""Returns elements whose content is wider than they are, with the hints that they can be scrolled."""
 
 CUT_OFF = """() => [...document.querySelectorAll("body *")]
   .filter((one) => !one.closest(".scroll *, .chart *, .hidden, .skip, script, style"))
@@ -86,14 +86,14 @@ def _channels(color):
 
 
 def luminance(channels):
-    """The relative luminance of three channels from 0 to 255."""
+    """Compute the relative luminance of three channels from 0 to 255."""
     shares = [part / 255 for part in channels]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def contrast(one):
-    """The contrast, from 1 to 21, of a color (blended by its opacity) with its background."""
+    """Compute the contrast (1 to 21) of a color, blended by its opacity, with its background."""
     color, alpha = _channels(one["color"])
     ground, _ = _channels(one["ground"])
     opacity = alpha * one["opacity"]
@@ -103,7 +103,7 @@ def contrast(one):
 
 
 def touching(boxes):
-    """The pairs of texts of one chart whose boxes overlap by more than a pixel in both directions."""
+    """Find pairs of labels in a chart whose boxes overlap by more than a pixel in both directions."""
     return [
         (one["text"], other["text"])
         for one, other in combinations(boxes, 2)

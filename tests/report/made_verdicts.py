@@ -6,7 +6,7 @@ __all__ = ["verdict"]
 
 
 def verdict(id="A5", word="holds", **more):
-    """A verdict on claim `id`, with the given fields in place of artificial ones."""
+    """Make a verdict on claim `id`; the given fields replace the default ones."""
     fields = {
         "id": id,
         "statement": "LS memorizes less than CE",

@@ -1,4 +1,4 @@
-"""The page of an audit: its sentences, the claims that it never makes, and its size."""
+"""The report page of an audit: its sentences, the statements that it never makes, and its size."""
 
 import json
 import re
@@ -17,11 +17,11 @@ from byrote.report.audited.samples import SHOWN, chosen
 from report import legibility
 
 LONGEST = {390: 9_000, 1300: 6_500}
-"""How long the page of an audit may be, in pixels, by the width of the screen."""
+"""The largest allowed height of the page of an audit, by the width of the screen, in pixels."""
 
 
 def text_of(page):
-    """The words that a reader sees."""
+    """Return the text that a reader of the page sees."""
     body = page[page.index("<body>") :]
     body = re.sub(r"<script.*?</script>|<style.*?</style>", " ", body, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())

@@ -1,4 +1,4 @@
-"""The page in a real browser: every chart is drawn, no message reaches the console, and no request the network."""
+"""In a real browser, the page draws every chart, logs nothing to the console, and sends no network requests."""
 
 import io
 
@@ -9,7 +9,7 @@ from report import legibility
 
 pytestmark = pytest.mark.browser
 PATIENCE = 300_000
-"""The milliseconds that a page may take until it is drawn, also on a busy machine."""
+"""The time limit, in milliseconds, for drawing a page, generous enough for a busy machine."""
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -26,7 +26,7 @@ def site(page, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def opened(browser, site):
-    """The page once all charts are drawn, and the messages and requests of the browser until then."""
+    """Open the page and wait for all charts; return it, and the browser's messages and requests so far."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
     tab = context.new_page()
     messages, requests = [], []
@@ -80,7 +80,7 @@ def test_verdicts_open_with_the_keyboard(opened):
 
 @pytest.fixture(scope="module")
 def phone(browser, site):
-    """The page on a phone at night, once all charts are drawn."""
+    """Open the page at phone width in dark mode, and wait for all charts."""
     context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme="dark")
     tab = context.new_page()
     tab.goto(site, timeout=PATIENCE)
@@ -159,7 +159,7 @@ def test_a_mark_of_the_map_leads_to_the_claim(opened):
 
 @pytest.mark.long
 def test_the_page_that_the_command_line_writes(browser, tmp_path):
-    """`byrote report` on the committed demo: all is drawn without messages or requests, with every judged claim."""
+    """The report on the committed demo draws all charts without messages or requests, and shows every judged claim."""
     from pathlib import Path
 
     from byrote.cli import main
@@ -191,7 +191,7 @@ def test_the_page_that_the_command_line_writes(browser, tmp_path):
 )
 @pytest.mark.parametrize("notebook", ["", "light", "dark"])
 def test_a_figure_in_a_notebook_takes_the_ink_around_it(browser, analysis, tmp_path, ink, ground, line, notebook):
-    """Whatever color scheme the notebook's page declares, if any, the figure has the background of that page."""
+    """A figure uses the colors of the notebook around it, whatever color scheme the notebook declares."""
     from byrote import figures
 
     (figure,) = figures.draw(analysis, "wrong-labels")

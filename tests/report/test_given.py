@@ -1,4 +1,4 @@
-"""Studies of the user's own files with labels that are only given: the page's words, the commands, the columns."""
+"""Studies of user files without known true labels: the words on the page, the commands, and the columns."""
 
 import json
 import re
@@ -73,7 +73,7 @@ seed = [0, 1]
 
 
 class Words(HTMLParser):
-    """The words that a reader of the page sees: texts, titles and labels, without scripts and untested claims."""
+    """Collects the words that a reader sees: text, titles and labels, without scripts and untested claims."""
 
     def __init__(self, page):
         super().__init__()
@@ -163,7 +163,7 @@ def test_in_one_store_each_is_treated_right(tmp_path, capsys):
     text = " ".join(page)
     assert "8 of the 16 runs have data (arrays) whose labels are only given" in text
     assert "Who resists" in text
-    assert "of the labels wrong (arrays " in text, "the first sentence is about the known labels"
+    assert "of the labels wrong (arrays " in text, "the first sentence is about the data with true labels"
     assert "Agreement with the given labels" in text
     history = open_store(mixed).history()
     given = history["data.labels"] == "given"

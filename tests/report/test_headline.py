@@ -12,7 +12,7 @@ from report.made_verdicts import verdict
 
 
 def sentences(table, **columns):
-    """The sentences at the top that are computed for a table with some columns replaced."""
+    """Compute the sentences at the top of the page for a table with some columns replaced."""
     for name, values in columns.items():
         table = table.with_column(name, values)
     return heads.headline(made.analysis(table), [])
@@ -28,7 +28,7 @@ def test_the_first_sentence_says_who_repeats_the_wrong_labels(table):
     )
     assert "of six losses" in sentence
     t = float(np.mean(last.where(loss=least)["corrupted_as_true"]))
-    assert f"{least} gives {percent(t)} of them their true class" in sentence
+    assert f"{least} predicts the true class for {percent(t)} of the samples with wrong labels." in sentence
     assert f"With {percent(float(np.mean(last['realised_rate'])))} of the labels wrong" in sentence
 
 
@@ -60,7 +60,7 @@ def test_the_rank_correlation_is_spearmans_with_an_interval_over_seeds(table):
     assert float(rows_found[2]) < rho < float(rows_found[3]) <= 1
     assert int(rows_found[4]) == len(last)
     one = sentences(table.where(seed=0))[1]
-    assert re.search(r"class distance: [\d.]+ over \d+ runs", one), "one seed has no interval"
+    assert re.search(r"class distance: [\d.]+ over \d+ runs", one), "with one seed the sentence shows no interval"
 
 
 def test_the_third_sentence_counts_verdicts():

@@ -1,4 +1,4 @@
-"""The map of claims by data set, and the key of abbreviations at the top of the page."""
+"""The overview at the top of the page: a table of claims by data set, and a list of abbreviations."""
 
 import re
 

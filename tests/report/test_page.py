@@ -1,4 +1,4 @@
-"""The page: every notable number is from the tables, nothing is from a network, and no half-written page remains."""
+"""The report page: its headline numbers come from the tables, it loads nothing, and it is never left half-written."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from report.made_verdicts import verdict
 
 
 class Page(HTMLParser):
-    """Element ids, addresses, and the text of the JSON blocks."""
+    """Collects element ids, links, and the text of JSON blocks."""
 
     def __init__(self, text):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Parts of the page that unfold: the page is short, and folded parts are found, reached, printed and legible."""
+"""Foldable parts of the page: the page starts short; folded parts can be searched, linked to, printed and read."""
 
 import pytest
 from browsers import watched
@@ -91,8 +91,8 @@ def test_on_a_phone_panels_stand_in_a_row_and_the_legend_stays(browser, address)
         assert len(boxes) == 4
         assert len({round(box["y"]) for box in boxes}) == 1
         assert boxes[0]["x"] >= 0
-        assert boxes[0]["x"] + boxes[0]["width"] < PHONE, "the first panel is seen whole"
-        assert boxes[1]["x"] < PHONE, "and the edge of the next one"
+        assert boxes[0]["x"] + boxes[0]["width"] < PHONE, "the first panel is completely visible"
+        assert boxes[1]["x"] < PHONE, "the edge of the second panel is visible"
         chart.evaluate("one => one.scrollTo({ left: one.scrollWidth, behavior: 'instant' })")
         tab.wait_for_timeout(300)
         last = panels.nth(3).bounding_box()
@@ -118,7 +118,7 @@ def test_a_button_opens_all_parts_of_its_section_and_closes_them(tab):
 
 
 def test_a_search_finds_what_is_closed(browser, address, verdicts):
-    """A browser looks for a text fragment in the address just as Ctrl-F does."""
+    """The test opens an address with a text fragment, for which a browser searches just as for Ctrl-F."""
     one = next(v for v in verdicts if v.word != "not tested" and v.bar)
     words = one.bar.split(",")[0].replace("-", "%2D").replace("&", "%26").replace(" ", "%20")
     with watched(browser, PHONE) as (tab, _, _):

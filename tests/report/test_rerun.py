@@ -1,4 +1,4 @@
-"""The command that trains one stored run again, and no other."""
+"""The page's command for a stored run trains exactly this run again."""
 
 import shlex
 
@@ -19,7 +19,7 @@ def test_toml_is_read_back():
 
 
 def keys_of(words, study):
-    """The keys of the runs of a study that remain under a command's overrides."""
+    """Return the keys of the runs that a command with these overrides selects from a study."""
     from byrote.cli.run import _settings
 
     given = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
@@ -66,7 +66,7 @@ def test_the_command_repeats_scale_overrides_and_imports():
 
 
 def commands(rows_found):
-    """The command of each run of the cells, by its key."""
+    """Return the command for each run in the cells, by run key."""
     filled = {}
     for cell in rows_found:
         for words in cell["runs"].values():

@@ -1,4 +1,4 @@
-"""The page's tables: resistance, parts, limits, and where the runs were made."""
+"""The tables on the page: resistance to noise, parts of the study, limitations, and where the runs were made."""
 
 import numpy as np
 from figures import made
@@ -78,9 +78,9 @@ def test_limits_say_what_is_missing(table):
     assert "cifar, one run: not run: data not available" in text
     assert "Left out: three runs of an older version of a file or module (module:mine 0f3a)." in text
     assert "Left out: one run of an older version of a file or module (file:mine.npz 77ab)." in text
-    assert "Fashion-MNIST subset, MLP: one seed" in text
+    assert "Fashion-MNIST subset, MLP has one seed" in text
     assert "2,000 to 5,000 training images" in text
-    assert "in the figures of what they vary: Fashion-MNIST subset 0/1, MLP, 120 epochs." in text
+    assert "in figures of the field that they vary: Fashion-MNIST subset 0/1, MLP, 120 epochs." in text
 
 
 def test_of_many_failed_runs_twenty_are_named():

@@ -1,4 +1,4 @@
-"""Verdicts on the page and in a notebook: words, signs, numbers, and the details behind them."""
+"""Verdicts on the page and in a notebook: their words, symbols, numbers and details."""
 
 from importlib import resources
 from typing import get_args

@@ -34,7 +34,7 @@ M, T, A = "corrupted_as_observed", "corrupted_as_true", "clean_accuracy"
 
 @dataclass
 class Run:
-    """One finished run: its spec, and its readings epoch by epoch."""
+    """One finished run: its spec, and its readings at each epoch."""
 
     key: str
     spec: dict
@@ -44,7 +44,7 @@ class Run:
     bind: tuple = ()
 
     def __getitem__(self, column):
-        """The last reading of a column; NaN if there is none."""
+        """Return the last value of a column; NaN if there is none."""
         value = self.epochs[-1][column]
         return math.nan if value is None else float(value)
 
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def rate(self):
-        """The nominal rate; NaN for recorded labels, which have none."""
+        """The nominal noise rate; NaN for recorded labels, which have no nominal rate."""
         return self.spec["noise"].get("rate", math.nan)
 
     @property
@@ -66,7 +66,7 @@ class Run:
         return self.spec["start"] and self.spec["start"]["kind"]
 
     def setting(self, *without):
-        """The spec without the loss, what is bound to it, the noise rate, the seeds and what the claim varies."""
+        """Return the spec without the loss, fields bound to it, the noise rate, the seeds and the fields `without`."""
         rest = json.loads(json.dumps(self.spec))
         rest["noise"].pop("rate", None)
         for path in self.bind:
@@ -93,7 +93,7 @@ def rows_of(path):
 
 
 def read(folder):
-    """The runs of a results folder, in the order of the study, with the collapsed ones marked."""
+    """Read the runs of a results folder in the order of the study, and mark collapsed runs."""
     runs = []
     for row in rows_of(folder / "runs.parquet"):
         if row["status"] != "done":
@@ -113,7 +113,7 @@ def read(folder):
 
 @dataclass
 class Cell:
-    """The usable runs of one setting, and whether this setting decides for its family."""
+    """The usable runs of one setting, and whether it is the main setting of its family (the others are variations)."""
 
     runs: list
     speaks: bool
@@ -124,7 +124,7 @@ class Cell:
         return [run for run in self.runs if run.loss == wanted and (not rates or run.rate in rates)]
 
     def rates(self, *losses):
-        """The rates above 0 at which every loss was run."""
+        """Return the noise rates above 0 at which every one of these losses was run."""
         each = [{run.rate for run in self.at(loss) if run.rate > 0} for loss in losses]
         return sorted(set.intersection(*each))
 
@@ -134,19 +134,19 @@ class Cell:
 
     @property
     def head(self):
-        """The beginning of the setting's title."""
+        """The beginning of the setting's title: data set and network."""
         classes, network = self.runs[0].spec["data"]["classes"], self.runs[0].spec["network"]["kind"]
         subject = f"{self.dataset} {'/'.join(map(str, classes))}" if classes else self.dataset
         return f"{subject}, {NETWORKS[network]}"
 
 
 def cells(runs, *varied):
-    """Every setting in the order of the study, without collapsed runs and, unless `start` varies, runs with a start."""
+    """Group runs by setting, without collapsed runs and, unless `varied` has "start", runs from other weights."""
     groups = defaultdict(list)
     for run in runs:
         groups[run.setting(*varied)].append(run)
     speaking = {}
-    for group in groups.values():  # the setting with the most runs decides; if several are equal, the first
+    for group in groups.values():  # the main setting of a family is the one with the most runs, or the first of several
         family = group[0].family
         if family not in speaking or len(group) > len(speaking[family]):
             speaking[family] = group
@@ -159,7 +159,7 @@ def cells(runs, *varied):
 
 
 def by_seed(runs, reading):
-    """One value per seed: the mean of the runs of the seed that have a value."""
+    """Return one value per seed: the mean over the seed's runs that have a value."""
     values = defaultdict(list)
     for run in runs:
         value = reading(run) if callable(reading) else run[reading]
@@ -174,7 +174,7 @@ def mean(runs, column):
 
 
 def paired(first, second, column):
-    """first - second at equal seed and rate, averaged over the rates of each seed."""
+    """Subtract second from first at equal seed and rate, and average over the rates of each seed."""
     differences = defaultdict(list)
     for one in first:
         for other in second:
@@ -184,7 +184,7 @@ def paired(first, second, column):
 
 
 def samples(runs, column):
-    """The number of samples that a share counts in all runs together; 0 for a reading that is not a share."""
+    """Return how many samples, in all runs together, a share is a fraction of; 0 for a reading that is not a share."""
     total = 0.0
     for run in runs:
         n, rho = run.facts["n_train"], run["realised_rate"]
@@ -198,7 +198,7 @@ def one_sample(column, *groups):
 
 
 def wilson_error(runs, column):
-    """Half the width of Wilson's 95% interval of the mean share over all samples, divided by 1.96."""
+    """Return the half-width of Wilson's 95% interval for the mean share of all samples, divided by 1.96."""
     p, n, z = mean(runs, column), samples(runs, column), stats.norm.ppf(0.975)
     center = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
@@ -207,7 +207,7 @@ def wilson_error(runs, column):
 
 @dataclass
 class Check:
-    """One statistic in one cell, one value per seed, with its region; a cell is a setting and, mostly, a rate."""
+    """A statistic in a cell (a setting, mostly at one rate): a value per seed, and the region where the claim holds."""
 
     cell: Cell
     rate: float | None
@@ -242,12 +242,12 @@ class Check:
 
     @property
     def p_outside(self):
-        """The p of the test that the claim is false here: the smaller one-sided p."""
+        """The p-value against "the value is inside the region": the smaller one-sided p."""
         return smaller_p(self.value, self.error, self.n - 1, self.region)
 
     @property
     def p_inside(self):
-        """The p of the test that the claim is true here: the larger one-sided p for lying inside."""
+        """The p-value against "the value is outside the region": the larger of two one-sided p."""
         if self.n < 2:
             return 1.0
         below = stats.t.sf((self.value - self.region[0]) / self.error, self.n - 1)

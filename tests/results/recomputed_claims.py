@@ -1,4 +1,4 @@
-"""The ten claims of the separate table in docs/studies.md, written in the plainest way: their checks and premises.
+"""The checks and premises of the ten claims that docs/studies.md lists as recomputed, written in the plainest way.
 
 Like in `recomputed`, nothing here uses byrote's analysis, claims or intervals.
 """
@@ -37,13 +37,13 @@ STUDIES = {
 
 
 def committed(study, root=ROOT, scale="small"):
-    """The stored verdicts of a study by id."""
+    """Read the stored verdicts of a study, by claim id."""
     stored = json.loads((root / "results" / scale / study / "verdicts.json").read_text("utf-8"))
     return {verdict["id"]: verdict for verdict in stored}
 
 
 def recompute(id, runs):
-    """The verdict of one claim from the runs of one study."""
+    """Compute the verdict on one claim from the runs of one study."""
     return CLAIMS[id](runs)
 
 
@@ -51,13 +51,13 @@ def recompute(id, runs):
 
 
 def fits(cell, rate, least):
-    """CE reaches a clean accuracy of .98 and memorizes at least this share of the corrupted labels."""
+    """Whether CE has a clean accuracy of .98 and memorizes at least this share of the corrupted labels."""
     ce = cell.at("CE", rate)
     return mean(ce, A) >= 0.98 and mean(ce, M) >= least
 
 
 def can_resist(cell, rate):
-    """CE fits and memorizes .95 of the corrupted labels at this rate, and RLL fits .98 of the samples without noise."""
+    """Whether CE memorizes .95 of the corrupted labels at this rate, and RLL fits .98 of the samples without noise."""
     return fits(cell, rate, 0.95) and mean(cell.at("RLL", 0.0), "j1") >= 0.98
 
 
@@ -149,7 +149,7 @@ def a11(runs):
 
 
 def atanh_of_ranks(runs):
-    """atanh of Spearman's correlation of NC1 and error; a perfect correlation counts as half a step below 1."""
+    """Return atanh of Spearman's correlation of NC1 and error; a perfect correlation becomes half a step below 1."""
     x = stats.rankdata([run["nc1_test"] for run in runs])
     y = stats.rankdata([1 - run["test_accuracy"] for run in runs])
     rho = float(np.corrcoef(x, y)[0, 1])
@@ -158,7 +158,7 @@ def atanh_of_ranks(runs):
 
 
 def varies(values, conditions, counting):
-    """Variance within a condition: at most half of the total; the total: at least twice the variance of counting."""
+    """Whether variance within conditions is at most half of the total, which is at least twice that of counting."""
     squares = 0.0
     for condition in set(conditions):
         own = [value for value, other in zip(values, conditions, strict=True) if other == condition]
@@ -169,7 +169,7 @@ def varies(values, conditions, counting):
 
 
 def lf_cells(runs, *varied):
-    """The cells of symmetric noise at eta of .6 at most."""
+    """Return the cells of symmetric noise with eta at most .6."""
     symmetric = [cell for cell in cells(runs, *varied) if cell.runs[0].spec["noise"]["kind"] == "symmetric"]
     low = [replace(cell, runs=[run for run in cell.runs if run.rate <= 0.6]) for cell in symmetric]
     return [cell for cell in low if cell.runs]
@@ -227,7 +227,7 @@ def b6(runs):
 
 
 def b7(runs):
-    """The largest deviation from the identity over every epoch of every run."""
+    """Return the largest deviation from the identity of claim B7 over all epochs of all runs."""
     worst, key, corrupted, counted = -1.0, "", False, set()
     for run in runs:
         for epoch in run.epochs:

@@ -1,4 +1,4 @@
-"""The rule that turns the checks of a claim into one word, written in the plainest way.
+"""The rule that turns the checks of a claim into one word, such as "holds", written in the plainest way.
 
 As in `recomputed`, nothing here uses byrote's analysis, claims or intervals.
 """
@@ -11,11 +11,11 @@ __all__ = ["decide", "verdict"]
 
 
 def verdict(checks, rows, used, nearly_all=None):
-    """The verdict on a claim as in verdicts.json; `rows` are shown but decide nothing."""
+    """Return the verdict on a claim as in verdicts.json; `rows` are reported but do not influence the word."""
     word, text, pooled = decide(checks, nearly_all)
     subjects = dict.fromkeys(check.cell.dataset for check in checks)
     own = {name: [check for check in checks if check.cell.dataset == name] for name in subjects}
-    first = checks[0]  # the text that is shown if no premise is met
+    first = checks[0]  # its value is reported if no premise is met
     headline = next((pooled[check.what] for check in checks if check.what in pooled), (first.value, *first.ends))
     return {
         "word": word,
@@ -30,7 +30,7 @@ def verdict(checks, rows, used, nearly_all=None):
 
 
 def decide(checks, nearly_all=None):
-    """The word, the text of the verdict, and the pooled estimate of each kind with its interval."""
+    """Return the word, the text of the verdict, and the pooled estimate and interval of each kind of check."""
     main_kinds = {check.what for check in checks if check.cell.speaks}
     deciding = [check for check in checks if check.cell.speaks or check.what not in main_kinds]
     met = [check for check in deciding if check.n >= 3 and not check.unmet]
@@ -63,7 +63,7 @@ def decide(checks, nearly_all=None):
 
 
 def holm(checks, level):
-    """Holm's step-down test: ascending p-values against level / number of p-values that remain, up to a failure."""
+    """Holm's step-down test: compare ascending p-values with level / (number left), up to the first failure."""
     rejected = []
     for check in sorted(checks, key=lambda check: check.p_outside):
         if check.p_outside > level / (len(checks) - len(rejected)):
@@ -73,7 +73,7 @@ def holm(checks, level):
 
 
 def pool(checks):
-    """The mean over the cells, its interval, the p for lying outside, and the scale; shared seeds count once."""
+    """Return the mean over cells, its interval, the p for being outside, and the scale; shared seeds count once."""
     cell_count = len({check.place for check in checks})
     weights = [1 / cell_count / sum(other.place == check.place for other in checks) for check in checks]
     value = sum(weight * check.value for weight, check in zip(weights, checks, strict=True))
@@ -90,7 +90,7 @@ def pool(checks):
 
 
 def of_nearly_all(checks, share, may_hold):
-    """Bonferroni's tests of partial conjunctions: at least u = ceil(share k) of k cells lie inside."""
+    """Bonferroni's tests of partial conjunctions: are at least u = ceil(share k) of the k cells in the region?"""
     k = len(checks)
     u = math.ceil(share * k)
     inside, outside = sorted(check.p_inside for check in checks), sorted(check.p_outside for check in checks)

@@ -1,4 +1,4 @@
-"""The committed evidence: its verdicts follow from its tables, and its runs are those of the study."""
+"""The committed results: verdicts follow from the tables, and the runs are those that the study plans."""
 
 import importlib.util
 import json

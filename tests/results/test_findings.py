@@ -1,8 +1,8 @@
 """docs/findings.md: every finding has a number, and every number is in the committed table that its paragraph names.
 
-A paragraph ends with `(Source: STORE, CLAIM, CLAIM; STORE, CLAIM)` or `(Source: results/FILE)`. STORE is a folder of
-results/small or results, and `NAME medium` one of results/medium; its verdicts.json must judge each CLAIM. A finding is
-the text under a `###` heading.
+A paragraph ends with `(Source: STORE, CLAIM, CLAIM; STORE, CLAIM)` or `(Source: results/FILE)`. STORE is the name of a
+folder in results/small or results, or `NAME medium` for the folder NAME in results/medium. The folder's verdicts.json
+must have a verdict on each CLAIM. A finding is the text under a `###` heading.
 """
 
 import csv
@@ -22,23 +22,23 @@ SOURCE = re.compile(r"\(Source: ([^()]+)\)\Z")
 NUMBER = r"[-+]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)"
 LONE = re.compile(rf"(?<![\w.]){NUMBER}(?!\w)")
 INTERVAL = re.compile(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
-# A setting that names a cell: it must occur in the name of a cell of the claims that the paragraph cites.
+# A setting in the text: it must occur in the name of a cell of a claim that the paragraph cites.
 CELL = re.compile(rf"\b(?:width|batch|weight decay) {NUMBER}|(?<![\d.,]){NUMBER} (?:images per class|epochs(?! per))\b")
-# Numbers that need no table, because they are not results.
+# Numbers that are not results, so that no table must contain them.
 NO_RESULT = re.compile(
     r"`[^`]*`"  # code
     r"|CIFAR-10N?|ResNet-\d+|CNN-8"  # data sets and networks
     r"|\b(?:J1|J2|NC1)\b|R\^2|D\^2|1/D\^2|\b1 - (?:eta|rho|R\^2)"  # measures and expressions
     r"|\b[ABC]\d+r?\b"  # claims
-    r"|\b(?:Figure|Theorem) \d+(?:\.\d+)?"  # places in the papers
+    r"|\b(?:Figure|Theorem) \d+(?:\.\d+)?"  # figures and theorems in the papers
     r"|\b\d(?:/\d)+\b"  # classes: 0/1
     r"|\b[MN] = \d+"  # feature width, number of classes
-    rf"|\beta {NUMBER}(?:, {NUMBER})*(?:,? and {NUMBER})?"  # noise rates: eta .2, eta .2 and .4
+    rf"|\beta {NUMBER}(?:, {NUMBER})*(?:,? and {NUMBER})?"  # noise rates, such as eta .2, or eta .2 and .4
 )
 
 
 def blocks(page: str) -> Iterator[tuple[str, str]]:
-    """(finding, block) of each heading, paragraph, list item and table; a table belongs to the source note below it."""
+    """Yield (finding, block) for each heading, paragraph, list item, and table with the source note below it."""
     finding = ""
     page = re.sub(r"^(#.*)$", r"\n\1\n", re.sub(r"\|\n\n\(Source", "|\n(Source", page), flags=re.MULTILINE)
     for block in re.split(r"\n\s*\n", page.strip()):
@@ -49,7 +49,7 @@ def blocks(page: str) -> Iterator[tuple[str, str]]:
 
 
 def named(source: str) -> list[object]:
-    """The committed tables that a source note names: a verdict for each claim, or the content of a file."""
+    """Return the committed tables that a source note names: the verdict on each claim, or the content of a file."""
     tables: list[object] = []
     for part in source.split("; "):
         store, *ids = part.split(", ")
@@ -70,7 +70,7 @@ def named(source: str) -> list[object]:
 
 
 def leaves(table: object, key: str = "") -> Iterator[tuple[str, object]]:
-    """Every number and text of a table with its key."""
+    """Yield every number and string in a table with its key."""
     if isinstance(table, dict):
         for name, value in table.items():
             yield from leaves(value, name)
@@ -82,7 +82,7 @@ def leaves(table: object, key: str = "") -> Iterator[tuple[str, object]]:
 
 
 def triples(table: object) -> Iterator[tuple[float, float, float]]:
-    """Every value with its interval: of the statistic, the pooled estimates and the rows."""
+    """Yield (value, low, high) for the statistic, the pooled estimates and the rows."""
     for verdict in (one for one in (table if isinstance(table, list) else [table]) if isinstance(one, dict)):
         if verdict.get("interval"):
             yield (verdict["statistic"], *verdict["interval"])
@@ -102,7 +102,7 @@ def is_printed(printed: str, value: float) -> bool:
 
 
 def values(tables: list[object]) -> tuple[list[float], str]:
-    """The numbers of the tables, including those in verdicts and reasons, and the names of their cells as one text."""
+    """Return the numbers in the tables, verdicts and reasons included, and all cell names joined to one string."""
     numbers, cells = [], []
     for key, leaf in (pair for table in tables for pair in leaves(table)):
         if isinstance(leaf, (int, float)):
@@ -115,7 +115,7 @@ def values(tables: list[object]) -> tuple[list[float], str]:
 
 
 def missing(text: str, tables: list[object]) -> list[str]:
-    """The numbers of a text, without its settings, that the tables do not contain."""
+    """Return the numbers of a text that the tables do not contain, except for numbers in settings."""
     numbers, cells = values(tables)
     intervals = [triple for table in tables for triple in triples(table)]
     absent = []
@@ -131,7 +131,7 @@ def missing(text: str, tables: list[object]) -> list[str]:
 
 
 def faults(page: str) -> list[str]:
-    """The mistakes on a page of findings, one sentence each."""
+    """Return the mistakes on a page of findings, one sentence each."""
     wrong, empty = [], {}
     for finding, block in blocks(page):
         source = SOURCE.search(block)
@@ -162,7 +162,7 @@ def test_every_number_of_the_findings_is_in_the_table_that_its_paragraph_names()
 
 def test_every_number_of_the_page_on_resistance_is_in_the_table_that_its_paragraph_names():
     text = (ROOT / "docs" / "resistance.md").read_text("utf-8")
-    # its tables are made by scripts/resistance.py; tests/results/test_resistance.py compares them with the runs
+    # this file's tables come from scripts/resistance.py; tests/results/test_resistance.py compares them with the runs
     assert not (wrong := faults(re.sub(r"<!-- (.*?) -->.*?<!-- end \1 -->", "", text, flags=re.DOTALL))), "\n".join(
         wrong
     )
@@ -193,7 +193,7 @@ def test_each_verdict_that_fails_or_cannot_be_decided_has_a_finding():
 
 A5 = next(one for one in named("memorization-dilation, A5") if isinstance(one, dict))
 SIZE = "{:.3f} [{:.3f}, {:.3f}]".format(A5["statistic"], *A5["interval"])
-# the value of one cell with the interval of another: both are in the table, but not together
+# the value is from one cell and the interval from another
 OTHER = "{:.3f} [{:.3f}, {:.3f}]".format(A5["details"][0]["value"], A5["details"][1]["low"], A5["details"][1]["high"])
 RIGHT = f"# Page\n\n### A5 holds\n\nOn {A5['runs']} runs with width 512 at eta .2 it is {SIZE}.\n"
 NOTE = "(Source: memorization-dilation, A5)"
@@ -212,7 +212,7 @@ def test_a_page_with_its_numbers_is_right():
         (f"{RIGHT.replace(SIZE, OTHER)}{NOTE}", "not in"),
         (f"{RIGHT.replace(SIZE, SIZE.lstrip('-'))}{NOTE}", "not in"),
         (f"{RIGHT.replace(str(A5['runs']), str(A5['runs'] + 1))}{NOTE}", "not in"),
-        # a value of -.7 does not round to a count of -1
+        # -.7 must not be accepted as the count -1
         (f"{RIGHT.replace('at eta', 'and -1 at eta')}{NOTE}", "not in"),
         (f"{RIGHT.replace('width 512', 'width 51')}{NOTE}", "not in"),
         (f"{RIGHT.replace('width 512', 'width 1,024')}{NOTE}", "not in"),

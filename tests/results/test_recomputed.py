@@ -1,4 +1,4 @@
-"""Ten verdicts, recomputed from the committed tables by a second program that agrees in every number and word."""
+"""A second program, which recomputes ten verdicts from the committed tables, agrees in every number and word."""
 
 import ast
 import json
@@ -38,14 +38,14 @@ def again(study, id, scale="small"):
 
 
 def close(number, stored, relative):
-    """Equal within the relative tolerance; numbers that are not finite are stored as null."""
+    """Whether two numbers agree within the relative tolerance; non-finite numbers are stored as null."""
     if stored is None:
         return number is None or not math.isfinite(number)
     return number is not None and math.isclose(number, stored, rel_tol=relative)
 
 
 def differences(mine, stored):
-    """The differences between a recomputed verdict and a stored one, one remark each."""
+    """Return the differences between a recomputed and a stored verdict, one remark each."""
     wrong = [name for name in ("word", "verdict", "runs") if mine[name] != stored[name]]
     ends = stored["interval"]
     if not close(mine["statistic"], stored["statistic"], 1e-9):
@@ -66,7 +66,7 @@ def differences(mine, stored):
 
 
 def differing_rows(mine, rows):
-    if "details" not in mine:  # an identity: one row, the worst epoch
+    if "details" not in mine:  # B7 is an identity, checked in one row at the worst epoch
         (row,) = rows
         return [] if close(mine["statistic"], row["deviation"], 1e-9) else ["deviation of the worst epoch"]
     if len(mine["details"]) != len(rows):
@@ -101,7 +101,7 @@ def test_a_committed_verdict_at_medium_is_the_recomputed_one(study, id):
 
 
 def tampered(verdict, part, sign):
-    """The verdict with one number or word of one part changed, a number by three times the tolerance."""
+    """Yield copies of the verdict with one word or number changed, numbers by three times the tolerance."""
     value, end = 1 + sign * 3e-9, 1 + sign * 3e-6
     kind = next(iter(verdict["pooled"]))
     if part == "statistic":
@@ -160,7 +160,7 @@ def test_the_recomputation_imports_nothing_of_byrote(name):
 
 
 def printed_rows(text):
-    """The rows of the table of ten verdicts in docs/studies.md as lists of cells, without the header."""
+    """Read the table of ten verdicts in docs/studies.md: a list of cells per row, without the header."""
     (table,) = MARKS.findall(text)
     rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.strip().splitlines()]
     assert rows[0] == ["claim", "study", "statement", "verdict", "mean over cells, 95% interval", "runs"]
@@ -168,7 +168,7 @@ def printed_rows(text):
 
 
 def expected_row(study, id):
-    """The row that the page should have, from the recomputation and the statement of the committed verdict."""
+    """Build the expected row of the page from the recomputation and the statement of the committed verdict."""
     mine = again(study, id)
     kinds = mine.get("pooled", {})
     text = "; ".join(f"{kind} {value:.3g} [{low:.3g}, {high:.3g}]" for kind, (value, low, high) in kinds.items())

@@ -1,4 +1,4 @@
-"""`recomputed_rule` and byrote give the same word on random checks, which cover cases that occur in no table."""
+"""`recomputed_rule` and byrote give the same word on random checks, including cases absent from committed tables."""
 
 import math
 from collections import Counter
@@ -12,12 +12,12 @@ from .recomputed import Cell, Check
 from .recomputed_rule import decide
 
 REGIONS = ((0.0, math.inf), (-math.inf, 0.0), (-0.5, 0.5))
-DIRECTIONS = (1.0, -1.0, 0.3)  # so that, for every kind, the claim is true if the shift is above 0
+DIRECTIONS = (1.0, -1.0, 0.3)  # signs such that, for every kind of check, a positive shift makes the claim true
 SPREADS, SHIFTS = (0.02, 0.1, 0.5), (-2.0, -0.3, 0.0, 0.3, 2.0)
 
 
 def drawn(number, kinds):
-    """Random checks of 1 to 8 cells: means around the bar, shared seeds, some premises unmet, some variations."""
+    """Draw checks in 1 to 8 cells with shared seeds; some premises are unmet, some cells not the main setting."""
     generator = np.random.default_rng(number)
     k, spread, shift = generator.integers(1, 9), generator.choice(SPREADS), generator.choice(SHIFTS)
     unmet_share, few_share, variation_share = generator.choice([0.0, 0.0, 0.5], 3)
@@ -61,5 +61,5 @@ def test_both_rules_give_one_word(kinds, share):
             assert numbers == pytest.approx((one.value, one.low, one.high), rel=1e-9, abs=1e-12), number
         words[word] += 1
     every = {"holds", "fails", "inconclusive"} | (set() if share else {"fails in", "holds except"})
-    assert words.keys() == every, "some word was never drawn"
+    assert words.keys() == every, "some word never occurred in the random checks"
     assert min(words.values()) >= 5, words

@@ -1,4 +1,4 @@
-"""Stored runs, trained again at reduced length: their first evaluation agrees with the stored one."""
+"""Stored runs are trained again for fewer epochs, and their first evaluation agrees with the stored one."""
 
 import json
 from functools import cache
@@ -16,8 +16,8 @@ from byrote.training import train
 FOLDERS = sorted(
     path.parent for path in (Path(__file__).resolve().parent.parent.parent / "results").rglob("about.json")
 )
-_LEARNED = 0.3  # the least clean accuracy that the first evaluation must show
-_MOST = 100_000  # the most samples times epochs that a test trains
+_LEARNED = 0.3  # a run is tested only if its first evaluation has at least this clean accuracy
+_MOST = 100_000  # a test trains at most this many samples times epochs
 
 
 def name(folder):
@@ -30,7 +30,7 @@ def stored_results(folder):
 
 
 def candidates(folder, precision):
-    """Each finished run of this precision with corrupted samples: its spec, its first evaluation, and its cost."""
+    """Yield the cost, key, facts and first evaluation of each run with this precision that a test can repeat."""
     results = stored_results(folder)
     history = results.history
     first = np.unique(history["run"], return_index=True)[1]
@@ -38,12 +38,12 @@ def candidates(folder, precision):
         row = history.row(place)
         run = results.runs.row(row["run"])
         spec = json.loads(run["spec"])
-        # under nMSE at a large rate the loss has spikes, in which arithmetic paths of one machine differ by a quarter
+        # under nMSE the loss has spikes at large learning rates, where kernels of one machine differ by a quarter
         smooth = run["loss"] in ("CE", "LS")
-        # a shorter training has the same first epochs, except under a cosine schedule, which depends on the length, or
-        # a start
+        # shorter training has the same first epochs, but not with a cosine schedule, which depends on the length, and
+        # not with a start from other weights
         alike = spec["training"]["schedule"]["kind"] != "cosine" and spec["start"] is None
-        # accuracy leaps when learning has just begun: paths of one machine gave .136 and .232 after the first epochs
+        # early accuracy changes quickly: different kernels of one machine gave .136 and .232 after the first epochs
         learned = row["clean_accuracy"] >= _LEARNED
         samples = row["epoch"] * run["n_train"]
         if (
@@ -60,7 +60,7 @@ def candidates(folder, precision):
 
 @cache
 def cheapest(folder, precision):
-    """The two runs that reach their first evaluation soonest, with two losses if possible; fewer if few are cheap."""
+    """Return the two cheapest runs up to the first evaluation, with different losses if possible, or fewer."""
     by_cost = sorted(candidates(folder, precision), key=lambda one: one[:2])
     other = [one for one in by_cost if one[2]["loss"] != by_cost[0][2]["loss"]] or by_cost[1:]
     return [one[2:] for one in by_cost[:1] + other[:1]]
@@ -80,7 +80,7 @@ def test_there_are_stored_runs_to_train_again():
 def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
     runs = cheapest(folder, precision)
     if len(runs) <= place:
-        pytest.skip("no run of this precision that is cheap enough")
+        pytest.skip("no run of this precision is cheap enough to train")
     stored, row = runs[place]
     whole = Experiment(**json.loads(stored["spec"]))
     assert whole.key == row["key"]
@@ -89,25 +89,25 @@ def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
         (run,) = train([short])
     except DataUnavailableError as error:
         pytest.skip(f"the data are not on this machine: {error}")
-    assert set(row) - {"run", "key"} <= set(run.history.columns), "stored columns have today's names"
+    assert set(row) - {"run", "key"} <= set(run.history.columns), "the stored columns still exist under the same names"
     for fact, value in run.facts.items():
         assert stored[fact] == (value if value is not None else pytest.approx(np.nan, nan_ok=True)), fact
-    assert run.history["realised_rate"][-1] == row["realised_rate"]  # exactly the same wrong labels
+    assert run.history["realised_rate"][-1] == row["realised_rate"]  # the wrong labels are exactly the same
     # a ResNet-18 after two epochs of Adam had a clean accuracy of .137 on one kind of processor and of .211 on another
     scatter = 3 / stored["n_train"] ** 0.5
     for column in ("j1", "j2", "clean_accuracy"):
         assert run.history[column][-1] == pytest.approx(row[column], abs=scatter), column
-    # after five epochs at the first rate test accuracy still leaps: .58 to .67 in one run by the four paths
+    # test accuracy still varies after five epochs at the first rate: .58 to .67 in one run by the four ways to compute
     assert run.history["test_accuracy"][-1] == pytest.approx(row["test_accuracy"], abs=0.1)
-    # the arithmetic paths of one machine, torch's own among them, gave .90 to 1.06 of the stored loss in twelve runs
+    # the ways to compute on one machine, torch's included, gave .90 to 1.06 times the stored loss in twelve runs
     assert run.history["train_loss"][-1] == pytest.approx(row["train_loss"], rel=0.15)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name)
 def test_a_stored_run_has_the_key_of_its_spec(folder: Path):
-    """The key is the digest of the spec, and today's byrote reads the spec."""
+    """The key of each stored run is the digest of its spec, and the present version of byrote can read the spec."""
     results = stored_results(folder)
     for run in results.runs.rows():
         spec, contents = json.loads(run["spec"]), json.loads(run["contents"])
         assert run_key(spec, contents) == run["key"]
-    assert Experiment(**spec).spec() == spec, "with every default"
+    assert Experiment(**spec).spec() == spec, "the stored spec lists every field, even fields with default values"

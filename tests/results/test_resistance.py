@@ -1,4 +1,4 @@
-"""The table of m by images per class: it equals loops over the stored rows, and the committed file equals it."""
+"""The table of m by images per class equals loops over the stored rows, and the committed file equals the table."""
 
 import csv
 import importlib.util
@@ -24,7 +24,7 @@ NAMES = {
 
 
 def slow(folder):
-    """The values of the seeds by (images, loss, eta, reading), for the ten-class MLP setting with the most sizes."""
+    """Collect values over seeds by (images, loss, eta, reading), for the ten-class MLP setting with the most sizes."""
     families = defaultdict(lambda: defaultdict(list))
     for run in read(folder):
         if run.spec["data"]["classes"] is None and run.spec["network"]["kind"] == "mlp" and run.loss in NAMES:

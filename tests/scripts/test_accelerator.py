@@ -1,4 +1,4 @@
-"""The benchmark for a GPU, at a tiny size on the CPU: it runs, and its figures follow from one another."""
+"""The GPU benchmark, at a tiny size on the CPU: it runs, and its numbers are consistent."""
 
 import importlib.util
 import json
@@ -48,7 +48,7 @@ def test_its_figures_follow_from_one_another(tmp_path, precision, bytes_a_weight
     assert printed["share_of_peak"] == near(printed["step_tflops"] / printed["peak_tflops"])
     assert printed["figure1_runs"] == 4 * 4 * 9 * 10
     evaluated = 1 + (printed["evaluation_share"] + printed["measuring_share"]) / 10
-    # epochs of Figure 1 in units of the 400 images here
+    # epochs of Figure 1, converted to epochs of the 400 images here
     epochs = 4 * 9 * 10 * 200 * (12_665 + 12_000 + 10_000 + 18_809) / 400
     # the study has two classes, but these images have four
     multiplied = (weights - 2 * 2) / weights
@@ -57,12 +57,12 @@ def test_its_figures_follow_from_one_another(tmp_path, precision, bytes_a_weight
 
 
 def test_a_rate_counts_the_products_of_every_run(monkeypatch):
-    """4 x 128 FLOP per weight and batch of the first layer, 6 x 128 of the others; 400 images are 3.125 batches."""
+    """A batch takes 4 x 128 FLOP per weight in the first layer and 6 x 128 elsewhere; 400 images are 3.125 batches."""
     spec = importlib.util.spec_from_file_location("accelerator_benchmark", ROOT / "benchmarks" / "accelerator.py")
     benchmark = importlib.util.module_from_spec(spec)
     for name in [name for name in sys.modules if name.partition(".")[0] == "engine"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # `engine` is then benchmarks/engine.py, not tests/engine
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # `engine` then means benchmarks/engine.py, not tests/engine
     spec.loader.exec_module(benchmark)
     rates = benchmark.roofline(benchmark.case_of(32, 5, 100), "bf16", 2.0, 1e12, 1e11)
     flop = 400 * (4 * 3072 * 32 + 6 * (7 * 32 * 32 + 32 * 2 + 2 * 4))
@@ -70,7 +70,7 @@ def test_a_rate_counts_the_products_of_every_run(monkeypatch):
     assert rates["share_of_peak"] == pytest.approx(rates["step_tflops"])
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_a_device_that_is_not_there_is_named_in_one_sentence():
     done = called(*TINY)
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""The benchmark of reading results: its enlarged table is complete, and it measures the whole process."""
+"""The benchmark of reading results enlarges a table correctly and measures the whole process."""
 
 import importlib.util
 import subprocess
@@ -22,7 +22,7 @@ def test_the_made_table_has_every_setting_and_every_run_once(tmp_path):
     demo = read_results(DEMO)
     count = 2 * len(demo.runs) + 7
     store = byrote.open(benchmark.enlarged(DEMO, tmp_path / "many", count))
-    analysis = store.analysis  # an analysis refuses two runs with equal setting, loss, rate and seeds
+    analysis = store.analysis  # an analysis refuses two runs with the same setting, loss, rate and seeds
     assert len(analysis.runs) == len(set(analysis.runs["key"])) == count
     before = byrote.open(DEMO).analysis
     assert [one.digest for one in analysis.settings] == [one.digest for one in before.settings]
@@ -37,7 +37,7 @@ def test_the_made_table_has_every_setting_and_every_run_once(tmp_path):
 
 
 def test_a_process_is_measured_whole():
-    # a small parent, because a child's peak memory begins at its parent's size
+    # start from a small process, because a child's peak memory is at least its parent's size
     program = "import analysis; print(*analysis.measured('--version'))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT / "benchmarks", capture_output=True, text=True)
     seconds, megabytes = map(float, done.stdout.split())

@@ -1,4 +1,4 @@
-"""Claim C2: its rule over cells, fresh seeds and the committed verdict; the counts of the audit's benchmark."""
+"""Claim C2: its rule over cells, its fresh seeds and the committed verdict; and the counts in the audit benchmark."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""The committed pictures: each is what the code draws from the committed tables, in the colors of the code."""
+"""Each committed picture is what the code draws from the committed tables, in the colors of the code."""
 
 import importlib.util
 import re
@@ -27,7 +27,7 @@ def test_committed_pictures_are_what_the_tables_give(folder):
 
 
 def test_every_legend_has_the_colors_of_the_code():
-    """A cheap test for all pictures: the color beside the name of each loss of the papers."""
+    """A cheap test for all pictures: the legend shows each loss of the papers in its color."""
     shown = {(name, color) for path in COMMITTED for color, name in ENTRY.findall(path.read_text("utf-8"))}
     shown = {(name, color) for name, color in shown if name in LOSSES}
     assert {name for name, _ in shown} == set(LOSSES)

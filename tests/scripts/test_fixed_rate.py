@@ -1,4 +1,4 @@
-"""NC1 against mem at one noise rate: the committed table against slow loops over the stored rows."""
+"""The committed table of NC1 against mem at one noise rate equals slow loops over the stored rows."""
 
 import csv
 import importlib.util
@@ -26,7 +26,7 @@ def table():
 
 
 def points():
-    """The last readings of each setting, by loss and seed."""
+    """Return the last readings of each setting, by loss and seed."""
     with duckdb.connect(":memory:") as connection:
         runs = connection.execute(
             "SELECT key, loss, spec FROM read_parquet(?)", [str(STORE / "runs.parquet")]
@@ -46,7 +46,7 @@ def points():
 
 
 def deviations(values, settings, within):
-    """Each value minus the mean of the values with the same weight decay, the same length, or of all values."""
+    """Subtract a mean from each value: over the same weight decay, over the same length, or over all values."""
     place = {"all settings": None, "one weight decay": 0, "one length": 1}[within]
     less = []
     for value, setting in zip(values, settings, strict=True):

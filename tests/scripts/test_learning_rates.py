@@ -1,4 +1,4 @@
-"""The procedure that chooses learning rates uses no wrong label, and the study has the rates that it chose."""
+"""Learning rates are chosen without any wrong labels, and the study uses the chosen rates."""
 
 import csv
 import importlib.util
@@ -43,7 +43,7 @@ def test_the_lowest_loss_is_chosen_and_of_equal_ones_the_smallest_rate():
 
 def test_each_rate_is_trained_to_the_end_and_nothing_else_changes():
     (one, *_) = script.members("loss-function", "ten-class", "medium", 20)
-    small = FashionMNISTSubset(per_class=20, test_per_class=20)  # the images of the study may not be on this machine
+    small = FashionMNISTSubset(per_class=20, test_per_class=20)  # this machine may lack the images of the study
     short = one.replace(data=small, training=one.training.replace(epochs=2, precision="fp32"))
     rows = script.tried(short, [0.01, 0.1])
     assert [row["lr"] for row in rows] == [0.01, 0.1]

@@ -30,7 +30,7 @@ def test_each_mutation_applies_exactly_once_and_names_tests_that_exist(part):
 
 @pytest.mark.parametrize("part", [path.stem for path in sorted((ROOT / "tests" / "mutations.d").glob("*.toml"))])
 def test_what_each_mutation_selects_occurs_in_its_tests(part):
-    """A renamed test would otherwise select nothing, and its mutation would survive."""
+    """If a test is renamed, the mutation that selects it would run no test and survive."""
     for mutation in mutations.load([part]):
         files, _, selection = mutation.tests.partition(" -k ")
         paths = [ROOT / word.partition("::")[0] for word in files.split()]
@@ -43,7 +43,7 @@ def test_what_each_mutation_selects_occurs_in_its_tests(part):
 
 
 def test_a_source_of_equal_length_in_the_same_second_is_compiled_anew(tmp_path):
-    """Python reuses a compiled file if time and length of the source agree, so `write` removes it."""
+    """Python reuses a compiled file if the source has the same time and length, so `write` removes compiled files."""
     target = tmp_path / "one.py"
     for text in ("A = 1\n", "A = 2\n"):
         mutations.write(target, text)

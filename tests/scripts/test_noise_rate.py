@@ -1,4 +1,4 @@
-"""The benchmark of the noise rate runs and counts correctly, and its committed table is the one in the docs."""
+"""The benchmark of noise rate estimates runs and counts correctly, and the docs show its committed table."""
 
 import csv
 import importlib.util
@@ -31,7 +31,7 @@ def test_it_runs_and_ends_with_one_line_of_json(tmp_path):
     assert done.returncode == 0, done.stderr
     line = json.loads(done.stdout)
     rows = list(csv.DictReader(table.open()))
-    assert len(rows) == 4 * 5  # four ways of judging; four noise laws, and no noise
+    assert len(rows) == 4 * 5  # four methods of estimation; four noise laws, and no noise
     assert line["runs"] == sum(int(row["runs"]) for row in rows if row["judged"] != "trained") == 20
     assert line["symmetric_stated"] >= 3
     assert line["symmetric_covered"] >= 3
@@ -43,8 +43,8 @@ def test_the_counts_tell_covering_missing_and_abstaining_apart():
     nan = float("nan")
     runs = [
         judged(),
-        judged(true=0.3),  # narrow and missed
-        judged(ends=(0.25, 0.4)),  # wide and missed
+        judged(true=0.3),  # a narrow interval that misses the truth
+        judged(ends=(0.25, 0.4)),  # a wide interval that misses the truth
         judged(ends=(nan, nan), verdict="cannot tell"),
         judged(name="trained", true=0.5),
         judged(law="pair"),

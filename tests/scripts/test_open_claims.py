@@ -1,4 +1,4 @@
-"""The cost of open claims: which claims are open, and the arithmetic of seeds and core-minutes."""
+"""The cost of settling inconclusive claims: which claims they are, and how many seeds and core-minutes they need."""
 
 import csv
 import importlib.util

@@ -1,4 +1,4 @@
-"""The script for a GPU, with tiny slices on the CPU and on the simulated device: it stops and continues."""
+"""The script for runs on a GPU, with tiny slices on the CPU and on a simulated GPU, can be stopped and continued."""
 
 import importlib.util
 import json

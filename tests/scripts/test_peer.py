@@ -1,4 +1,4 @@
-"""The compiled loop that the engine is measured against learns what the plain loop learns."""
+"""The compiled training loop, with which benchmarks compare the engine, gives the results of the plain loop."""
 
 import copy
 import sys

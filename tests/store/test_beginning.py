@@ -1,4 +1,4 @@
-"""Several drivers begin a store at the same moment: one plan counts, and no driver is refused."""
+"""Several drivers create a store at the same moment: all use one plan, and no driver fails."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ DRIVERS = 6
 
 @pytest.fixture(params=["folder", "bucket"])
 def root(request, tmp_path, monkeypatch):
-    """Where a store will be, in a folder and in a bucket."""
+    """Yield the location of a new store: a folder, then a bucket."""
     if request.param == "folder":
         yield tmp_path / "store"
         return
@@ -33,7 +33,7 @@ def root(request, tmp_path, monkeypatch):
 
 @pytest.fixture
 def late(monkeypatch):
-    """Makes the next look for a plan happen before the other driver wrote it."""
+    """Make the next read of the plan find nothing, as if the other driver had not written the plan."""
     read = Plan.read.__func__
 
     def miss():
@@ -45,7 +45,7 @@ def late(monkeypatch):
 
 
 def begun(root, plan):
-    """The store after a first driver has written its plan and its first other file."""
+    """Create the files of a store whose first driver has written its plan and started to run."""
     plan.write(root)
     (root / ".running").mkdir(exist_ok=True)
     (root / ".running" / "note.json").write_text("{}")
@@ -95,7 +95,7 @@ def test_the_draft_of_a_killed_driver_is_no_obstacle(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "link", killed)
-    monkeypatch.setattr("pathlib.Path.unlink", lambda path, missing_ok=False: None)  # nothing is cleaned up
+    monkeypatch.setattr("pathlib.Path.unlink", lambda path, missing_ok=False: None)  # the driver removes no files
     with pytest.raises(KeyboardInterrupt):
         PLAN.write(tmp_path)
     monkeypatch.undo()

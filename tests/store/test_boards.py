@@ -1,4 +1,4 @@
-"""The contract of a board, in a folder and in a bucket: one process creates, touches are seen, nothing returns."""
+"""A board (small shared files), in a folder or bucket: one creator wins, touches are seen, removed files stay gone."""
 
 import threading
 import time
@@ -47,7 +47,7 @@ def test_one_creates_and_all_read(root):
     note = board.read(KEY, 1)
     assert note.text == "first"
     assert abs(note.modified - board.clock()) < 5
-    assert board.generations(KEY[:-1]) == [], "a name that another begins with"
+    assert board.generations(KEY[:-1]) == [], "a prefix of a name is not the name"
     for generation in (1, 12, 12):
         board.delete(KEY, generation)
     assert (board.generations(KEY), board.all()) == ([], {})
@@ -91,7 +91,7 @@ def test_of_many_that_want_a_lease_one_gets_it(root):
 def test_a_lease_is_held_lost_and_taken_over(root, monkeypatch):
     monkeypatch.setenv("BYROTE_LEASE_SECONDS", "1")
     with held(root, "task", [KEY]) as stopped:
-        stopped._stopped.set()  # like a process that was stopped
+        stopped._stopped.set()  # the lease is no longer renewed, as if the process were stopped
         stopped.check(KEY)
         assert leased(root) == {"task", KEY}
         watch, heir = Watch(root), Leases(root)

@@ -45,7 +45,7 @@ def runs():
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """Changes to another machine, whose cache is empty."""
+    """Return a function that simulates another machine, with an empty cache."""
 
     def machine(name):
         monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / name)
@@ -146,7 +146,9 @@ def test_a_run_that_is_whole_stays_and_a_damaged_one_is_made_again(root, url, ru
     here("two")
     other = located(url)
     commit(other, replace(runs[0], seconds={"cohort": 7.0}))
-    assert bucket_of(root).look(object_of(A)).tag == tag, "equal numbers, another manifest"
+    assert bucket_of(root).look(object_of(A)).tag == tag, (
+        "a complete run is not replaced by an equal run with a different manifest"
+    )
     data = bucket_of(root).read(object_of(A))[0]
     for place in range(700, len(data), len(data) // 40):
         broken = bytearray(data)
@@ -196,7 +198,7 @@ def test_what_a_stale_owner_trained_is_discarded(root, url, runs, here):
     commit(other, runs[0], permit=lambda: heir.check(A))
     heir.release()
     stopped.renew()
-    assert stopped.lost == {A}, "its heir has finished"
+    assert stopped.lost == {A}, "the lease is lost, because its new owner has finished"
     stopped.release()
     assert objects(root) == {"plan.json", object_of(A), object_of(B)}
 
@@ -216,7 +218,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(url, here, runs, monkeypatch):
     Plan("study", "", {}, (), (Entry(A, "part", EXPERIMENTS[0].spec(), EXPERIMENTS[0].contents),)).write(root)
 
     def breaks(self, name, data):
-        raise OSError(f"{self.url}/{name} cannot be reached: the line is dead")
+        raise OSError(f"{self.url}/{name} cannot be reached: the connection is down")
 
     with monkeypatch.context() as patched:
         patched.setattr(Bucket, "create", breaks)
@@ -300,7 +302,7 @@ def test_two_drivers_of_which_one_is_killed_do_everything_once(url, here, tmp_pa
     lines = [line.split() for out, _ in ended[1:] for line in out.splitlines()]
     assert [words for words in lines if words[0] == "done"] == [["done", "8"]] * 2
     trained = [words[1] for words in lines if words[0] == "trained"]
-    assert len(trained) == len(set(trained)), "nothing was trained twice by those that lived"
+    assert len(trained) == len(set(trained)), "the surviving drivers trained no run twice"
     refresh(root)
     assert {key: files(root, key)["history.parquet"] for key in committed(root)} == {
         key: files(whole.root, key)["history.parquet"] for key in committed(whole.root)

@@ -1,4 +1,4 @@
-"""Compacted tables belong to one version, and a damaged or half-written version is written again from the runs."""
+"""Compacted tables belong to one version of the store; a damaged or unfinished version is rebuilt from the runs."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def runs():
 
 @pytest.fixture
 def root(tmp_path, runs):
-    """A store with two of its three runs."""
+    """Make a store that contains two of its three planned runs."""
     root = tmp_path / "store"
     Plan("study", "", {}, (), tuple(Entry(e.key, "part", e.spec(), e.contents) for e in EXPERIMENTS)).write(root)
     for run in runs[:2]:
@@ -37,7 +37,7 @@ def root(tmp_path, runs):
 
 @pytest.fixture
 def patient(monkeypatch):
-    """No reader waits for another process that writes."""
+    """Make readers not wait for a process that writes tables."""
     monkeypatch.setattr(compacted, "_PAUSE", 0.0)
 
 
@@ -128,7 +128,7 @@ def test_a_kill_between_the_names_loses_nothing(root, runs, names, monkeypatch):
 
 
 def test_a_reader_beside_a_writer_sees_one_version(root, runs, tmp_path):
-    """The tables of two and of three runs replace each other in one folder while it is read."""
+    """While a folder is read, its tables are repeatedly replaced: two runs, three runs, two runs, and so on."""
     two = compact(root, tmp_path / "two")
     commit(root, runs[2])
     three = compact(root, tmp_path / "three")
@@ -163,13 +163,46 @@ def test_a_reader_beside_a_writer_sees_one_version(root, runs, tmp_path):
     assert all("was replaced while it was read; open" in sentence for sentence in sentences)
 
 
+def test_a_table_that_is_replaced_twice_while_it_is_read_is_read_again(root, runs, tmp_path, monkeypatch):
+    """Its checksum is right before and after, but the columns came from the table between the two."""
+    first = compact(root, tmp_path / "first")
+    commit(root, runs[2])
+    second = compact(root, tmp_path / "second")
+    wanted, turns = byrote.open(first).results.history["key"].tolist(), iter(range(9))
+    shown = shutil.copytree(first, tmp_path / "shown")
+    opened = byrote.open(shown).results.history
+    fetch = byrote.store.parquet._fetch
+
+    def put_there(source):
+        shutil.copy(source / "table.parquet", shown / "draft")
+        os.replace(shown / "draft", shown / "table.parquet")
+
+    class Replaced:
+        def fetchnumpy(self):
+            if next(turns) > 0:
+                return fetch(*self.query).fetchnumpy()
+            put_there(second)
+            columns = fetch(*self.query).fetchnumpy()
+            put_there(first)
+            return columns
+
+    def query(*arguments, **named):
+        replaced = Replaced()
+        replaced.query = arguments
+        return replaced
+
+    monkeypatch.setattr(byrote.store.parquet, "_fetch", query)
+    assert opened["key"].tolist() == wanted
+    assert next(turns) == 2
+
+
 def test_tables_that_were_replaced_after_they_were_opened_are_refused(root, runs):
     compact(root)
     opened, again = byrote.open(root).results, byrote.open(root).results
     for name in NAMES[:3]:
         shutil.copy(root / name, root / f"copy-of-{name}")
         os.replace(root / f"copy-of-{name}", root / name)
-    assert len(opened.history["key"]), "a file of equal content is read"
+    assert len(opened.history["key"]), "a replaced file with equal content can still be read"
     commit(root, runs[2])
     compact(root)
     with pytest.raises(ValueError, match=r"table\.parquet was replaced while it was read; open .* again"):
@@ -192,7 +225,7 @@ def test_a_table_that_is_empty_now_is_removed(root, runs):
 
 
 def test_the_copy_of_a_bucket_keeps_its_compacted_tables(root, tmp_path, monkeypatch, capsys):
-    """`features.parquet` has as many letters as a key, and was taken for a run that is gone."""
+    """In an earlier version, `features.parquet`, as long as a run key, was mistaken for a deleted run."""
     for package in ("obstore", "moto", "flask", "boto3"):
         pytest.importorskip(package)
     from buckets import served

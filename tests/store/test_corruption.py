@@ -1,4 +1,4 @@
-"""Long: no flipped bit, cut or swap of files changes a table, verdict or continued training silently."""
+"""Long: flipped bits and truncated or swapped files never silently change a table, verdict or continued training."""
 
 import random
 import shutil
@@ -33,7 +33,7 @@ def store(tmp_path_factory):
 
 
 def everything(root):
-    """Everything that a reader gets: tables, specs, samples, weights, and the facts of the whole store."""
+    """Read everything: tables, specs, samples, weights, and the facts about the store."""
     opened = byrote.open(root)
     results = opened.results
     model = opened.model(KEY)
@@ -49,7 +49,7 @@ def tables(root):
 
 
 def damages(content):
-    """Every kind of damage, in words: flipped bits, including bits of each of the first and last bytes, and cuts."""
+    """Yield descriptions of damage: flipped bits, in particular in the first and last bytes, and truncations."""
     draw = random.Random(len(content))
     places = [*range(16), *range(len(content) - 16, len(content))]
     places += [draw.randrange(len(content)) for _ in range(FLIPS - len(places))]
@@ -61,7 +61,7 @@ def damages(content):
 
 
 def silent(path, read, wanted):
-    """The kinds of damage to a file after which reading gives another result without an error."""
+    """Return the kinds of damage to a file after which reading gives a different result without an error."""
     whole, unnoticed = path.read_bytes(), []
     for what, content in damages(whole):
         path.write_bytes(content)
@@ -76,7 +76,7 @@ def silent(path, read, wanted):
 
 
 def refused(read, wanted):
-    """The sentence with which reading is refused; empty if it gives the wanted result, None if it gives another."""
+    """Return the error message of reading; empty if the result is right, None if it is wrong without an error."""
     try:
         return "" if read() == wanted else None
     except ValueError as error:
@@ -143,4 +143,4 @@ def test_no_damage_of_a_checkpoint_changes_the_training_that_goes_on(tmp_path):
     path.write_bytes(saved)
     seen = []
     train([experiment], on_epoch=lambda p: seen.append(p.epoch), checkpoint=Checkpoint(path, 3600))
-    assert seen[0] == 3, "undamaged, it continues"
+    assert seen[0] == 3, "an undamaged checkpoint continues"

@@ -1,7 +1,7 @@
-"""Long: a commit that is killed, or whose files somebody deletes, at each of its system calls.
+"""Long: a commit is killed, or its files are deleted, at each of its system calls.
 
-A child process is forked for each point. Whatever happens, a reader finds the old run or the new one, nothing is left
-behind for good, and a later commit succeeds.
+A child process is forked for each system call. In every case, a reader finds the old run or the new run, no leftover
+file stays for good, and a later commit succeeds.
 """
 
 import os
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.long
 
 CALLS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "os.listdir", "shutil.rmtree"}
 DONE, REFUSED, CRASHED = 0, 3, 9
-act = None  # what the child does at each of its calls
+act = None  # what the child process does at each system call
 RUN = tiny(seed=3)
 
 
@@ -39,7 +39,7 @@ sys.addaudithook(hook)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     run = train([RUN], keep_weights=True)[0]
-    commit(tmp_path_factory.mktemp("first"), run)  # so that imports and cached results are not counted
+    commit(tmp_path_factory.mktemp("first"), run)  # a first commit here, so that the child's imports are not counted
     return run
 
 
@@ -52,7 +52,7 @@ def root(tmp_path):
 
 
 def child(root, run, happens, at):
-    """The exit code of a process that commits while `happens` at its call number `at`."""
+    """Fork a process that commits and that calls `happens` at system call number `at`; return its exit code."""
     global act
     tables._connection.cache_clear()  # threads do not survive in a forked process
     pid = os.fork()
@@ -79,7 +79,7 @@ def child(root, run, happens, at):
 
 
 def points(root, run, happens):
-    """Interrupt a commit at each of its calls in turn; returns the exit codes."""
+    """Interrupt a commit at each of its system calls in turn; return the exit codes."""
     for at in range(2000):
         code = child(root, run, happens, at)
         if code == DONE + 1:
@@ -88,7 +88,7 @@ def points(root, run, happens):
 
 
 def clean(root):
-    """Remove the leftovers of dead processes, as the next sweep does; nothing else may be there."""
+    """Remove the leftovers of dead processes, as the next sweep does, and check that nothing else is left."""
     for path in leftovers(root):
         remove(path)
     assert {path.name for path in root.iterdir()} <= {"plan.json", RUN.key, ".running"}
@@ -155,7 +155,7 @@ def test_a_store_that_goes_away_meanwhile_is_not_made_again(root, run, what):
     for code in points(root, run, goes):
         codes.append(code)
         assert code in (DONE, REFUSED)
-        assert not root.exists() or code == REFUSED, "rmtree may meet a folder that is being written"
+        assert not root.exists() or code == REFUSED, "the store can still exist only if the commit was refused"
         if aside.exists():
             assert committed(aside) in ([], [run.key])
             assert not committed(aside) or flaw_of(aside, run.key) is None
@@ -171,7 +171,7 @@ def test_a_store_that_goes_away_meanwhile_is_not_made_again(root, run, what):
 
 @pytest.mark.parametrize("limit", [0, 1000, 4000, 20_000])
 def test_a_full_disk_gives_one_sentence_and_leaves_nothing(root, run, limit):
-    """The system refuses to write beyond a size, as on a full disk; even the weights, once lost here, are safe."""
+    """A file size limit acts like a full disk; the weights, which an earlier version lost here, are kept."""
     tables._connection.cache_clear()
     pid = os.fork()
     if not pid:

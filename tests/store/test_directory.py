@@ -1,4 +1,4 @@
-"""A run is complete or absent; equal runs have equal files; every file names its run; damage gives one clear error."""
+"""A stored run is complete or absent; equal runs have equal files; files name their run; damage gives a clear error."""
 
 import json
 
@@ -183,13 +183,15 @@ def test_a_failed_run_is_kept_with_its_reason(tmp_path):
 
 @pytest.mark.parametrize("exchanges", [True, False], ids=["in one step", "aside first"])
 def test_a_whole_run_stays_and_a_damaged_one_is_replaced(tmp_path, run, monkeypatch, exchanges):
-    """This holds even if the system cannot exchange two folders."""
+    """A complete run is kept and a damaged run replaced, even if the system cannot exchange two folders."""
     if not exchanges:
         monkeypatch.setattr(drafts, "_renameat2", lambda: None)
     folder = commit(tmp_path, run)
     before = (folder / "manifest.json").stat().st_mtime_ns
     commit(tmp_path, run)
-    assert (folder / "manifest.json").stat().st_mtime_ns == before, "two drivers that train one run make one result"
+    assert (folder / "manifest.json").stat().st_mtime_ns == before, (
+        "if two drivers train the same run, the first result stays"
+    )
     for damage in (lambda: (folder / "history.parquet").unlink(), lambda: (folder / "manifest.json").write_text("{")):
         damage()
         assert flaw_of(tmp_path, run.key) is not None
@@ -200,7 +202,7 @@ def test_a_whole_run_stays_and_a_damaged_one_is_replaced(tmp_path, run, monkeypa
 
 
 def test_a_run_that_must_not_be_committed_is_not(tmp_path, run):
-    """The permit is called before anything is written, and again just before the run takes its place."""
+    """`permit` is called before any file is written, and again just before the run is moved to its final place."""
     for refused_at in (1, 2):
         calls = iter(range(1, 10))
 

@@ -1,4 +1,4 @@
-"""A store that may not be written to, and a device that is really full: one sentence, and nothing half-written."""
+"""A read-only store, and a disk that is really full: an error of one sentence, and no half-written file."""
 
 import subprocess
 from pathlib import Path
@@ -24,7 +24,7 @@ def mount(*words):
 
 @pytest.fixture
 def device(tmp_path):
-    """Mounts a new file system with the given options, and unmounts it at the end."""
+    """Return a function that mounts a new file system with given options; unmount all file systems at the end."""
     place = tmp_path / "device"
     place.mkdir()
 
@@ -49,7 +49,7 @@ def everything(root):
 
 
 def test_a_store_that_may_not_be_written_to_is_read(store, device, tmp_path, capsys):
-    """Even root, whom permissions do not stop, cannot write here: the file system itself is read-only."""
+    """The file system itself is mounted read-only, so that even root cannot write."""
     root = device("--bind", store)
     mount("-o", "remount,ro,bind", root)
     before = everything(store)

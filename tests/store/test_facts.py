@@ -1,4 +1,4 @@
-"""Facts that somebody altered together with all checksums: no command accepts them, and none loads torch needlessly."""
+"""No command accepts facts of a run that were altered along with all checksums, and none loads torch needlessly."""
 
 import json
 import subprocess
@@ -50,7 +50,7 @@ def root(tmp_path, runs, monkeypatch):
 
 
 def alter(root, **changed):
-    """Replace facts of a run, and seal its manifest again."""
+    """Replace facts of a run, and write matching checksums."""
     path = root / A / "manifest.json"
     manifest = read_sealed(path)[0]
     write_sealed(path, manifest | {"facts": manifest["facts"] | changed})
@@ -74,7 +74,7 @@ COMMANDS = ["claims", "report", "figures", "compact", "show", "export", "compare
 def test_no_command_takes_altered_facts(root, command, what, tmp_path, capsys):
     if what == "manifest":
         alter(root, effective_rate=0.9)
-    else:  # another noise rate, at which the claims would use the runs
+    else:  # with this noise rate, the claims would use the runs
         plan = Plan.read(root)
         spec = plan.entries[0].spec | {"noise": {"kind": "uniform", "rate": 0.9}}
         write_sealed(root / "plan.json", replace(plan, entries=(replace(plan.entries[0], spec=spec),))._sealed())
@@ -120,7 +120,7 @@ def test_verify_notices_an_altered_plan_and_a_run_writes_it_anew(root):
 
 def test_status_counts_such_a_run_as_damaged_where_the_facts_are_known(root):
     alter(root, effective_rate=0.9)
-    assert state_of(root)["done"] == 2, "nothing is known yet, and status computes nothing"
+    assert state_of(root)["done"] == 2, "status computes no facts, and no facts are cached yet"
     Facts().learn(Plan.read(root).entries)
     state = state_of(root)
     assert (state["done"], state["damaged"]) == (1, 1)
@@ -176,7 +176,7 @@ def test_only_run_and_verify_read_a_file_for_it(tmp_path, monkeypatch):
     np.savez(path, images=np.zeros((90, 4, 4), np.uint8), labels=np.arange(90) % 9)
     other = experiment.replace(seed=5)
     (tmp_path / "facts.json").unlink()
-    assert Facts(own=True).of(other.spec(), about[1]) is None, "the file has another content now"
+    assert Facts(own=True).of(other.spec(), about[1]) is None, "the content of the file has changed"
 
 
 def test_the_tab_key_computes_no_facts(root):

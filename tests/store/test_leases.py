@@ -1,4 +1,4 @@
-"""One process holds a lease and loses it when it ends or stops touching it, even if clocks are wrong."""
+"""A process loses its lease when it ends or stops renewing the lease, even if clocks are wrong."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The monotonic clock and the store's clock, set by hand; a lease still lasts 60 seconds."""
+    """Control the monotonic clock and the store's clock by hand; a lease lasts 60 seconds."""
 
     class Clock:
         seconds, store = 1000.0, time.time()
@@ -58,7 +58,7 @@ def touch(path, moment):
 
 
 def watched(root, clock, seconds, watch=None, jump=0.0):
-    """Whether the lease is free after `seconds` of watching, with a check every two seconds."""
+    """Check the lease every two seconds for `seconds`, and return whether it is then free."""
     watch = watch or Watch(root)
     free = watch.look([KEY])
     clock.later(0.0, jump)
@@ -72,7 +72,7 @@ def test_one_process_holds_a_lease_and_gives_it_back(root):
     with held(root, "task", [KEY]) as first:
         assert KEY in first
         with held(root, "task", [KEY]) as second:
-            assert KEY not in second, "a task in other hands is left alone"
+            assert KEY not in second, "the lease of another process is left alone"
         with held(root, "planned otherwise", [KEY, "f" * 16]) as third:
             assert (KEY in third, "f" * 16 in third) == (False, True)
         assert leased(root) == {"task", KEY}
@@ -93,7 +93,7 @@ def test_of_many_that_want_a_lease_one_gets_it(root):
 
     for round_ in range(20):
         if round_ % 2:
-            # one process takes over a dead owner's lease
+            # only one process takes over the lease of a dead owner
             write(root, str(replace(this_process(), started=7)) + "-" + "0" * 12)
         threads = [threading.Thread(target=want) for _ in range(8)]
         for thread in threads:
@@ -146,7 +146,7 @@ def test_an_owner_whose_heir_has_finished_knows_it(root):
     write(root, "free", generation=2)
     assert heir.acquire(KEY)
     heir.release()
-    assert list((root / ".running").iterdir()) == [], "the heir takes away what was left of the owner before"
+    assert list((root / ".running").iterdir()) == [], "the new owner removes the files of the previous owner"
     stopped.renew()
     assert stopped.lost == set()
     (root / KEY).mkdir()
@@ -184,7 +184,7 @@ def test_a_lease_that_is_touched_is_never_free(root, clock):
 
 
 def test_a_lease_that_is_not_touched_any_more_is_free_after_its_time(root, clock):
-    """This includes the lease of a process on this machine that is alive but stopped."""
+    """The lease expires even if its process, on this machine, is alive but stopped."""
     for owner in (ELSEWHERE, str(this_process()) + "-" + "0" * 12):
         write(root, owner, clock=clock)
         assert not watched(root, clock, 56)
@@ -213,7 +213,7 @@ def test_a_watcher_that_was_stopped_itself_takes_nothing(root, clock):
     watch = Watch(root)
     watch.look([KEY])
     clock.later(5000)
-    assert watch.look([KEY]) == set(), "the owner may have been stopped with it"
+    assert watch.look([KEY]) == set(), "the owner may have been suspended together with this watcher"
 
 
 def test_a_store_that_is_gone_is_said(root):

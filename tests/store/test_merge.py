@@ -1,4 +1,4 @@
-"""Two stores of one study become one: every run stays as it was committed; what fails verification is not kept."""
+"""Two stores of one study are merged: every run keeps its committed files, and damaged runs are left out."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A store, its compacted tables and any mixture of the two give the same results."""
+"""Reading single runs, compacted tables, or any mixture of both gives the same results."""
 
 import json
 from dataclasses import replace
@@ -43,7 +43,7 @@ def root(tmp_path, runs):
 def test_the_tables_have_every_run_with_its_facts(root, runs):
     results = byrote.open(root).results
     assert len(results.history) == sum(len(run.history["epoch"]) for run in runs)
-    assert results.runs["key"].tolist() == [e.key for e in EXPERIMENTS], "in the order of the plan"
+    assert results.runs["key"].tolist() == [e.key for e in EXPERIMENTS], "runs are in the order of the plan"
     by_key = {row["key"]: row for row in results.runs.rows()}
     for run in runs:
         rows = results.history.where(key=run.key)
@@ -205,8 +205,10 @@ def test_states(root, runs):
         assert (state["missing"], state["running"], state["done"]) == (1, 1, 2)
         assert state["in_hand"][0]["epoch"] == 1
         (root / ".running" / f"{runs[0].key}.json").write_text("{")
-        assert state_of(root)["in_hand"][0]["epoch"] == 0, "it is being trained, whatever its note says"
-    assert state_of(root)["running"] == 0, "a note alone is nobody who trains"
+        assert state_of(root)["in_hand"][0]["epoch"] == 0, (
+            "a leased run counts as in training, whatever its note contains"
+        )
+    assert state_of(root)["running"] == 0, "a note without a lease does not count as a running task"
 
 
 def test_a_plan_is_kept_to(root):
@@ -244,7 +246,7 @@ def test_what_is_no_store_is_named(tmp_path):
 
 
 def renamed(experiment, digest):
-    """The plan entry of an experiment whose module has other contents."""
+    """Return the plan entry of an experiment after the contents of its module changed."""
     contents = {"module:toys": digest}
     return replace(entry(experiment), key=run_key(experiment.spec(), contents), contents=contents)
 
@@ -262,16 +264,20 @@ def test_runs_of_an_older_version_do_not_count_until_they_are_accepted(root, run
     assert results.about["older_versions"] == {f"toys {old[:12]}": 4}
     accepted = plan.accepting(root, [old[:6]])
     assert accepted.accepted == {"module:toys": (old,)}
-    assert Plan.read(root).accepted == {}, "nothing is written before the plan is"
+    assert Plan.read(root).accepted == {}, "accepting changes no file until the plan is written"
     accepted.write(root)
-    assert plan.accepting(root).accepted == accepted.accepted, "a store keeps what it accepted"
-    assert plan.accepting(root, [old[:8]]).accepted == accepted.accepted, "once more is not an error"
+    assert plan.accepting(root).accepted == accepted.accepted, "a store remembers the accepted versions"
+    assert plan.accepting(root, [old[:8]]).accepted == accepted.accepted, (
+        "accepting the same version again is not an error"
+    )
     assert older_versions(root, accepted) == {}
     state = state_of(root)
     assert (state["done"], state["missing"], state["older_versions"]) == (4, 0, {})
     results = byrote.open(root).results
-    assert results.runs["key"].tolist() == [e.key for e in EXPERIMENTS], "under the names they have"
-    assert {json.loads(text)["module:toys"] for text in results.runs["contents"]} == {"f" * 16}, "as today's version"
+    assert results.runs["key"].tolist() == [e.key for e in EXPERIMENTS], "accepted runs keep their keys"
+    assert {json.loads(text)["module:toys"] for text in results.runs["contents"]} == {"f" * 16}, (
+        "accepted runs are shown with the present version"
+    )
     assert len(results.history) == sum(len(run.history["epoch"]) for run in runs)
     assert results.about["accepted"] == {"module:toys": [old]}
 
@@ -335,7 +341,7 @@ def test_tables_that_are_shared_do_not_name_the_home_folder(tmp_path, monkeypatc
     spec, contents = (json.loads(shared.runs[name][0]) for name in ("spec", "contents"))
     assert spec["data"]["path"] == "~/mine.npz"
     assert str(home) not in shared.runs["contents"][0]
-    assert run_key(spec, contents) == experiment.key, "the run keeps its name"
-    monkeypatch.setenv("HOME", str(home)[:-1])  # a folder whose path is a prefix of the old one
+    assert run_key(spec, contents) == experiment.key, "the key of the run does not change"
+    monkeypatch.setenv("HOME", str(home)[:-1])  # a folder whose path is a prefix of the old path
     again = byrote.open(byrote.open(tmp_path / "s").compact(tmp_path / "again")).results
     assert str(home) in again.runs["spec"][0]

@@ -1,4 +1,4 @@
-"""A damaged run is named, refused by every reader, and trained again by the same command."""
+"""A damaged run is reported by key, refused by every reader, and trained again by the same command."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def swap(one, other):
 
 
 def resealed(root, key, **changes):
-    """A forged manifest with a valid seal."""
+    """Return a forged manifest with a valid checksum of itself."""
     path = root / key / "manifest.json"
     manifest = read_sealed(path)[0]
     write_sealed(path, manifest | changes)
@@ -156,7 +156,7 @@ def test_samples_and_weights_are_verified_when_they_are_read(root):
     assert store.model(A)
     for name, read in (("samples.parquet", store.samples), ("weights.safetensors", store.model)):
         flip(root / A / name)
-        assert len(byrote.open(root).results.history), "a table that does not read it is not concerned"
+        assert len(byrote.open(root).results.history), "tables that do not need the damaged file can be read"
         with pytest.raises(ValueError, match=rf"run {A} is altered: .*{name} is not as byrote wrote it"):
             read(A)
 
@@ -228,14 +228,14 @@ def test_a_whole_run_is_looked_at_and_not_read_again(root, monkeypatch):
     first = len(read)
     assert first == 3 * 5
     assert memory.whole_runs(root, keys)[0].keys() == set(keys)
-    assert len(read) == first, "nothing is read again"
+    assert len(read) == first, "no file is read again"
     flip(root / A / "samples.parquet")
     assert set(memory.whole_runs(root, keys)[1]) == {A}
-    assert set(memory.whole_runs(root, keys, ())[1]) == set(), "not looked at"
+    assert set(memory.whole_runs(root, keys, ())[1]) == set(), "these runs are not verified"
     flip(root / A / "samples.parquet")
     assert memory.whole_runs(root, keys)[1] == {}
     flip(root / ".verified.json")
-    assert memory.whole_runs(root, keys)[1] == {}, "a damaged memory is made again"
+    assert memory.whole_runs(root, keys)[1] == {}, "a damaged cache of verified runs is rebuilt"
 
 
 def test_a_store_of_before_there_were_seals_opens(root):

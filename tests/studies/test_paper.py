@@ -1,8 +1,8 @@
-"""A short run of every configuration of the studies' `paper` scale: 8 images per class, one epoch, everything else as
-printed.
+"""Short runs of all configurations at the `paper` scale of the studies: 8 images per class and one epoch.
 
-A configuration is a data set with its preparation, a network, a recipe, a noise law and a start. Each is trained once,
-and each loss once with each kind of network. Data sets that are not on this machine are skipped one by one.
+Everything else is as in the papers. A configuration is a data set with its preparation, a network, a recipe, a noise
+law and a start. Each is trained once, and each loss once with each kind of network. Data sets that are not on this
+machine are skipped one by one.
 """
 
 import math
@@ -27,24 +27,24 @@ RECORDED = FINITE | {
 
 
 def leaves(spec, path=()):
-    """Every field of a spec by its dotted path."""
+    """Return every field of a spec by its dotted path."""
     if not isinstance(spec, dict):
         return {".".join(path): spec}
     return {place: leaf for key, inner in spec.items() for place, leaf in leaves(inner, (*path, key)).items()}
 
 
 def values(e):
-    """Every field with its value, except the rate and the seed."""
+    """Return every field with its value, except the noise rate and the seed."""
     return {(place, str(leaf)) for place, leaf in leaves(e.spec()).items() if place not in VARIED}
 
 
 def learning(e):
-    """Which loss trains which kind of network."""
+    """Return the kind of network and the loss."""
     return e.network.kind, e.loss.digest()
 
 
 def chosen(study):
-    """Runs that cover everything, preferably with much noise and on Fashion-MNIST, part of which is in the package."""
+    """Choose runs that cover all values, if possible with much noise and on Fashion-MNIST (partly in the package)."""
 
     def order(run):
         return run[1].data.kind != "fashion_mnist", -getattr(run[1].noise, "rate", 0)
@@ -69,7 +69,7 @@ CHOSEN = {study: chosen(study) for study in STUDIES}
 
 
 def cases():
-    """Every chosen run; the first one of each study with each kind of network belongs to the ordinary test run."""
+    """Return a case per chosen run; only the first for each study and kind of network is tested without `make long`."""
     seen = set()
     for study in STUDIES:
         for part, e in CHOSEN[study]:

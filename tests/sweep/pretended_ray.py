@@ -16,7 +16,7 @@ class WorkerCrashedError(RayError):
 
 
 class Pretended:
-    """The part of Ray Core that the executor uses; a reference is a number."""
+    """The part of Ray Core that the executor uses; object references are numbers."""
 
     def __init__(self, resources=None, crash_of=()):
         self.exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)

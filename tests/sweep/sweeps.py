@@ -1,4 +1,4 @@
-"""A sweep of forty tiny runs, started from a terminal, and what its processes and its store show."""
+"""Start a sweep of forty tiny runs as from a terminal, and inspect its processes and its store."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def study(folder, seeds, epochs):
 
 
 def started(path, root, *more):
-    """A driver as a terminal starts it: the leader of its own process group."""
+    """Start a driver as a terminal does: as the leader of its own process group."""
     search = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-m", "byrote", "run", str(path), "--import", "toys", "--out", str(root), *more],
@@ -45,12 +45,12 @@ def started(path, root, *more):
         text=True,
         env=dict(os.environ, PYTHONPATH=search, OMP_NUM_THREADS="1"),
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # enable SIGINT, which background jobs ignore
     )
 
 
 def children(parent, word):
-    """The pids of the descendants of a process whose command contains a word."""
+    """Return the pids of those descendants of a process whose command contains a word."""
     pids, parents = [], {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -73,7 +73,7 @@ def until(condition, seconds=120.0):
         if condition():
             return
         time.sleep(0.05)
-    raise AssertionError("waited in vain")
+    raise AssertionError("the sweep did not reach the expected state in time")
 
 
 def ended(process, code, seconds=240):
@@ -87,11 +87,11 @@ def nothing_left(root):
     assert not list(root.glob(".draft-*"))
     assert not list((root / ".running").iterdir())
     for key in committed(root):
-        assert (root / "log" / f"{key}.txt").read_text().count(" done\n") <= 1, "it was trained twice to the end"
+        assert (root / "log" / f"{key}.txt").read_text().count(" done\n") <= 1, "a run was trained to the end twice"
 
 
 def undisturbed(folder):
-    """The study of forty tiny runs, and the files of a sweep over them that nothing disturbs."""
+    """Return the study of forty tiny runs, and the files of an uninterrupted sweep over them."""
     path = study(folder, 10, 60)
     sys.path.append(str(TESTS)) if str(TESTS) not in sys.path else None
     return path, files(run(path, folder / "calm", imports=["toys"], on="serial", cohort=4).root)

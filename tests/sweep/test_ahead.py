@@ -1,4 +1,4 @@
-"""What a command prints and writes before anything is trained: the selected runs, their cost, the SLURM script."""
+"""Output of a command before any training: the selected runs, their cost, and the SLURM script."""
 
 import math
 import os
@@ -79,7 +79,7 @@ def test_a_dry_run_writes_nothing_and_adds_up(tmp_path, capsys):
     assert "4 runs in 2 tasks, " in captured.err
     assert "timed here" in captured.err
     assert captured.err.strip().endswith("nothing was written")
-    flop = 4 * 2 * 3 * 80 * 4 * (16 * 16 + 16 * 2)  # runs, FLOP per multiply-add, passes, samples, epochs, weights
+    flop = 4 * 2 * 3 * 80 * 4 * (16 * 16 + 16 * 2)  # runs, FLOP per weight, passes, samples, epochs, weights
     estimate = price(MINI, root, imports=["toys"], where={"seed": [0]})
     assert estimate.flop == pytest.approx(flop, rel=0.2)
     assert estimate.flop == pytest.approx(sum(part["flop"] for part in estimate.parts))

@@ -1,4 +1,4 @@
-"""A store in a bucket under `--on ray` and `--on slurm`: the same bits, and no credentials in any file."""
+"""With a store in a bucket, `--on ray` and `--on slurm` give the same bits and write no credentials to any file."""
 
 import os
 import shlex
@@ -41,7 +41,7 @@ def server():
 
 
 def cache_of(folder):
-    """A cache folder as of another machine; it has this machine's compiled kernels, which take long to build."""
+    """Make a cache folder as on another machine, with this machine's compiled kernels, which take long to build."""
     with suppress(FileNotFoundError):
         shutil.copytree(cache_folder() / "kernels", folder / "kernels")
     return str(folder)
@@ -49,7 +49,7 @@ def cache_of(folder):
 
 @pytest.fixture
 def url(server, tmp_path, monkeypatch):
-    """The address of a new store; its copy on this machine is new as well."""
+    """Return the address of a new store, which has no local copy on this machine yet."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("BYROTE_CACHE", cache_of(tmp_path / "cache"))
     return f"s3://bucket/{tmp_path.name}/store"
@@ -57,19 +57,19 @@ def url(server, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory):
-    """The files of an undisturbed sweep, stored in a folder."""
+    """Return the files of an uninterrupted sweep, stored in a folder."""
     sys.path.append(str(TESTS)) if str(TESTS) not in sys.path else None
     return files(run(MINI, tmp_path_factory.mktemp("calm") / "store", imports=["toys"], on="serial").root)
 
 
 def written_down(*folders):
-    """Whether any file below these folders contains the secret."""
+    """Return whether any file in these folders contains the secret."""
     paths = [path for folder in folders for path in Path(folder).rglob("*") if path.is_file()]
     return [path for path in paths if SECRET.encode() in path.read_bytes()]
 
 
 def in_bucket(url):
-    """All objects of a store and their contents."""
+    """Return all objects of a store with their contents."""
     bucket = bucket_of(located(url))
     return {name: bucket.read(name)[0] for name in bucket.list()}
 
@@ -78,7 +78,7 @@ def test_a_ray_worker_on_another_machine_works_on_the_bucket(url, server, calm, 
     carried_out = pretended.wait
 
     def elsewhere(references, **options):
-        # this machine has only credentials in its environment, and its own copy of the store
+        # this simulated machine has only the credentials in its environment, and its own copy of the store
         with monkeypatch.context() as there:
             there.delenv("AWS_ENDPOINT_URL")
             there.delenv("AWS_REGION")
@@ -93,7 +93,9 @@ def test_a_ray_worker_on_another_machine_works_on_the_bucket(url, server, calm, 
     assert {task["root"] for task in pretended.calls} == {url}
     assert pretended.calls[0]["bucket"] == {"AWS_ENDPOINT_URL": server, "AWS_REGION": "us-east-1"}
     assert SECRET not in str(pretended.calls)
-    assert "env_vars" not in str(pretended.init_options), "Ray writes a runtime environment into its logs"
+    assert "env_vars" not in str(pretended.init_options), (
+        "credentials must not be in the runtime environment, which Ray writes to its logs"
+    )
 
 
 def test_a_worker_keeps_the_endpoint_of_its_own_environment(url, pretended, monkeypatch):  # noqa: F811
@@ -181,7 +183,7 @@ def test_two_array_tasks_of_slurm_share_the_bucket(url, calm, tmp_path, monkeypa
 
 @pytest.fixture
 def ended_nodes():
-    """Ray nodes that are ended after the test, with all their processes."""
+    """Collect Ray nodes, and end them with all their processes after the test."""
     nodes = []
     yield nodes
     for node in nodes:
@@ -198,7 +200,7 @@ def ended_nodes():
 @pytest.mark.parametrize("cluster", ["private", "running"])
 def test_ray_itself_works_on_the_bucket_and_writes_no_secret(url, calm, cluster, tmp_path, monkeypatch, ended_nodes):
     pytest.importorskip("ray")
-    folder = tempfile.mkdtemp(prefix="byrote-ray-")  # the path of a socket must be short
+    folder = tempfile.mkdtemp(prefix="byrote-ray-")  # Unix sockets need a short path
     monkeypatch.setenv("TMPDIR", folder)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
     command = [sys.executable, "-m", "byrote", "run", str(MINI), "--import", "toys", "--out", url, "--on", "ray"]
@@ -207,7 +209,7 @@ def test_ray_itself_works_on_the_bucket_and_writes_no_secret(url, calm, cluster,
         monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)
         port = str(free_port())
         head = ["--head", "--port", port, "--ray-client-server-port", str(free_port()), "--include-dashboard", "false"]
-        with monkeypatch.context() as there:  # the node has the credentials, and the driver passes on the rest
+        with monkeypatch.context() as there:  # the node has the credentials; the driver passes on the other variables
             there.delenv("AWS_ENDPOINT_URL")
             there.delenv("AWS_REGION")
             there.setenv("BYROTE_CACHE", cache_of(tmp_path / "there"))

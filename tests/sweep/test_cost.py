@@ -1,4 +1,4 @@
-"""The cost of a run equals a count by hand and torch's own counter, and the costliest tasks come first."""
+"""The estimated cost of a run equals a count by hand and by torch, and the costliest tasks start first."""
 
 import pytest
 import torch
@@ -37,10 +37,10 @@ IMPOSSIBLE = Own(factory=f"{__name__}:impossible")
             CNN8(),
             (1, 8, 8),
             10,
-            64 * 9 * (1 * 64 + 64 * 64)  # 8 x 8 pixels, then 4 x 4 and 2 x 2
+            64 * 9 * (1 * 64 + 64 * 64)  # layers on 8 x 8, 4 x 4 and 2 x 2 pixels
             + 16 * 9 * (64 * 128 + 128 * 128)
             + 4 * 9 * (128 * 196 + 196 * 196)
-            + 196 * 256  # one pixel is left
+            + 196 * 256  # these layers work on a single pixel
             + 256 * 10,
         ),
         (PERCEPTRON, (1, 2, 2), 3, 4 * 8 + 8 * 3),
@@ -58,7 +58,7 @@ def test_any_network_is_counted_and_the_global_generator_stays():
         widths: list[int] = []  # a list is not hashable
 
         def assemble(self, input_shape, num_outputs):
-            torch.rand(3)  # as a user's own network may
+            torch.rand(3)  # a user's own network may draw random numbers
             return super().assemble(input_shape, num_outputs)
 
     before = torch.random.get_rng_state()
@@ -100,12 +100,12 @@ def test_a_run_costs_three_passes_over_each_sample_of_each_epoch_and_twice_that_
     assert training_cost(e, (80, 1, 4, 4)) == once
     assert training_cost(e.replace(start="normalized_mse"), (80, 1, 4, 4)) == 2 * once
     latent = e.replace(noise={"kind": "latent_class", "rate": 0.2})
-    assert training_cost(latent, (80, 1, 4, 4)) == once + 3 * 7 * 80 * 2 * 2, "2N outputs"
+    assert training_cost(latent, (80, 1, 4, 4)) == once + 3 * 7 * 80 * 2 * 2, "the network has 2N outputs"
 
 
 @pytest.mark.parametrize(("width", "first"), [(256, "resnet32"), (512, "mlp")])
 def test_the_longest_comes_first_whatever_the_network(width, first, tmp_path):
-    """ResNet-32 on 4 x 4 pixels has 1.08 million multiply-adds, the MLPs have .46 and 1.84 million."""
+    """ResNet-32 on 4 x 4 pixels has 1.08 million multiply-adds; the MLPs have .46 and 1.84 million."""
     mlp = {"kind": "mlp", "depth": 9, "width": width, "feature_width": 2}
     grid = {"name": "a", "base": {"data": "toys:Blobs"}, "axes": {"network": [mlp, "resnet32"]}}
     for axes in (grid["axes"], {"network": grid["axes"]["network"][::-1]}):
@@ -116,7 +116,7 @@ def test_the_longest_comes_first_whatever_the_network(width, first, tmp_path):
 
 
 class Costs(Watcher):
-    """Keeps the tasks that it receives."""
+    """An executor that records the tasks it receives."""
 
     def begin(self, outcome, todo, experiments):
         self.costs = [(len(task.keys), task.cost) for task in todo]

@@ -74,7 +74,7 @@ def test_a_run_that_raises_has_its_traceback_in_its_log_and_status_names_it(tmp_
 
 
 class Pretended:
-    """An executor whose tasks end as a script says; the runs of `done` tasks are copied from another store."""
+    """A simulated executor whose tasks end as scripted; the runs of `done` tasks are copied from another store."""
 
     def __init__(self, *rounds):
         self.rounds, self.submitted, self.todo, self.closed = list(rounds), [], [], False
@@ -101,7 +101,7 @@ def held(task, pass_on):
 
 @pytest.fixture
 def books(tmp_path, monkeypatch):
-    """A store with a plan of two runs, and a driver whose executor follows a script."""
+    """Make a store with a plan of two runs, and a driver whose executor follows a script."""
     monkeypatch.setattr("byrote.sweep.drive._LOOK", 0.01)
     pair = [tiny(seed=s) for s in (0, 1)]
     plan = Plan("two", "", {}, (), tuple(Entry(e.key, "part", e.spec()) for e in pair))
@@ -139,7 +139,9 @@ def test_what_another_driver_holds_is_looked_at_again_until_it_is_done(books):
     assert sizes == [2, 2, 1]
     assert executor.submitted[-1].keys == (books.pair[1].key,)
     assert executor.submitted[-1].cost == 5.0
-    assert executor.submitted[-1].name == "both", "its checkpoint is found again"
+    assert executor.submitted[-1].name == "both", (
+        "the continued task has the same name, by which its checkpoint is found"
+    )
     assert executor.closed
 
 
@@ -248,7 +250,7 @@ def test_ctrl_c_twice_ends_now_and_counts_what_is_kept(tmp_path, monkeypatch, ca
     count = len(committed(root))
     last = capsys.readouterr().err.splitlines()[-1]
     assert count == 2
-    assert kinds[-1] == "epoch", "nothing was heard after it"
+    assert kinds[-1] == "epoch", "no event was handled after the interruption"
     assert f"interrupted: {count} of 8 runs are stored in {root}, {8 - count} are left" in last
 
 

@@ -64,12 +64,12 @@ def driver(path, root, cohort=1, seconds=3):
 def until(true, seconds=240.0):
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, "it took too long"
+        assert time.monotonic() < end, "the expected state was not reached in time"
         time.sleep(0.02)
 
 
 def in_hand(root, process=None):
-    """The runs in training that are past their first evaluated epoch; with `process`, all that it was training."""
+    """Return the keys of runs in training after their first evaluation; with `process`, of all runs of this process."""
     keys = []
     for path in (root / ".running").glob("[0-9a-f]*.json"):
         try:
@@ -87,14 +87,14 @@ def trained(outputs):
 
 
 def nothing_left(root):
-    """No file is left that a store of finished runs does not need; an assertion, so that a failure names the files."""
+    """Assert that a store of finished runs contains no unneeded file; a failure lists the files."""
     left = {path.name for path in root.iterdir()} - set(committed(root)) - {"plan.json", ".running", "log"}
     assert left | {path.name for path in (root / ".running").iterdir()} == set()
     return True
 
 
 def test_a_driver_leaves_alone_what_another_has_in_hand_and_waits_for_it(tmp_path, monkeypatch):
-    """Another driver's lease is freed while this driver waits."""
+    """A driver does not train a run leased to another driver, but waits until the lease is released."""
     root = tmp_path / "out"
     whole = sweep(MINI, tmp_path / "whole", imports=["toys"], on="serial")
     first = sweep(MINI, root, imports=["toys"], on="serial", limit=1)
@@ -111,7 +111,7 @@ def test_a_driver_leaves_alone_what_another_has_in_hand_and_waits_for_it(tmp_pat
 
     monkeypatch.setattr(Driver, "_pause", lambda driver, seconds: look(seconds))
     outcome = sweep(MINI, root, imports=["toys"], on="serial")
-    assert looks == [set(committed(whole.root)) - {waiting}] * 3, "all but that run was done first"
+    assert looks == [set(committed(whole.root)) - {waiting}] * 3, "all runs but the leased run were trained first"
     assert (outcome.done, first.done) == (8, 1)
     assert files(root) == files(whole.root)
     assert nothing_left(root)
@@ -120,7 +120,7 @@ def test_a_driver_leaves_alone_what_another_has_in_hand_and_waits_for_it(tmp_pat
 @pytest.mark.long
 @pytest.mark.parametrize("cohorts", [(1, 1, 1), (2, 3, 1)])
 def test_three_drivers_of_which_one_is_killed_do_everything_once(tmp_path, cohorts):
-    """This includes drivers that cut their cohorts differently."""
+    """Every run is trained once, even if the drivers group runs into cohorts differently."""
     path = study(tmp_path, 40, 10, 6)
     whole = sweep(path, tmp_path / "whole", imports=["toys"], on="serial", cohort=1)
     root = tmp_path / "out"
@@ -132,7 +132,7 @@ def test_three_drivers_of_which_one_is_killed_do_everything_once(tmp_path, cohor
     assert [process.returncode for process in drivers[1:]] == [0, 0], ended
     assert all(out.splitlines()[-1] == "done 12" for out, _ in ended[1:])
     twice = {key for key, count in trained(out for out, _ in ended).items() if count > 1}
-    assert twice <= set(lost), "no run was trained twice, but those that were killed while training"
+    assert twice <= set(lost), "only runs that were killed while training were trained twice"
     assert files(root) == files(whole.root)
     assert byrote.open(root).results.history == byrote.open(whole.root).results.history
     assert verify(root).flaws == ()
@@ -156,7 +156,7 @@ def test_a_driver_that_is_stopped_past_its_lease_has_lost_its_run_when_it_wakes(
         assert files(root) == files(whole.root)
     finally:
         os.kill(stopped.pid, signal.SIGCONT)
-    out, error = stopped.communicate(timeout=300)  # the work of the stopped driver is discarded
+    out, error = stopped.communicate(timeout=300)  # the stopped driver continues, and its work is discarded
     assert (stopped.returncode, out.splitlines()[-1]) == (0, "done 2"), error
     assert stamps == {key: (root / key / "manifest.json").stat().st_mtime_ns for key in committed(root)}
     assert nothing_left(root)

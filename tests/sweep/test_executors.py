@@ -1,4 +1,4 @@
-"""The contract of every executor: tasks in, events out, the same bits, nothing after a stop; and Ray's options."""
+"""Every executor runs tasks, reports events, gives the same bits, and does nothing after a stop; options for Ray."""
 
 import os
 import signal
@@ -140,8 +140,8 @@ def test_a_running_cluster_is_joined_with_its_own_settings(tmp_path, pretended):
     assert pretended.init_options["address"] == "10.0.0.1:6379"
     assert not {"num_cpus", "_node_ip_address", "_temp_dir"} & set(pretended.init_options)
     assert pretended.options["num_gpus"] == 0.5
-    assert one._room() == 4, "two tasks fit on the GPU; as many wait"
-    assert "RAY_AUTH_TOKEN" not in os.environ, "the token of that cluster is the user's affair"
+    assert one._room() == 4, "two tasks run on the GPU, and two more may wait"
+    assert "RAY_AUTH_TOKEN" not in os.environ, "the user must provide the token of an existing cluster"
     one.close()
 
 

@@ -1,6 +1,6 @@
 """Sweeps whose workers or drivers are killed, or that are stopped by Ctrl-C, give the same results.
 
-Each test compares the store with that of an undisturbed sweep, bit for bit, and ends the processes it started by pid.
+Each test compares the store, bit for bit, with that of an uninterrupted sweep, and ends the processes that it started.
 """
 
 import os
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def forty(tmp_path_factory):
-    """Forty tiny runs, and the files of an undisturbed sweep over them."""
+    """Return forty tiny runs, and the files of an uninterrupted sweep over them."""
     return undisturbed(tmp_path_factory.mktemp("forty"))
 
 
@@ -34,7 +34,7 @@ def test_random_workers_are_killed_through_forty_runs(forty, tmp_path):
         while process.poll() is None:
             time.sleep(draw.uniform(0.02, 0.2))
             workers = children(process.pid, "byrote.sweep.worker")
-            # waits for progress, not for time, so that it works on a machine of any speed
+            # wait for progress, not for a fixed time, so that the test works at any speed
             if workers and kills < 6 and 6 * kills <= len(committed(root)) < 36:
                 os.kill(draw.choice(workers), signal.SIGKILL)
                 kills += 1
@@ -71,7 +71,7 @@ def test_the_driver_is_killed(forty, tmp_path):
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_of_a_terminal(tmp_path, times):
-    """SIGINT goes to the whole foreground group."""
+    """Ctrl-C in a terminal sends SIGINT to the whole foreground process group."""
     path, root = study(tmp_path, 2, 400), tmp_path / "s"
     calm = run(path, tmp_path / "calm", imports=["toys"], on="serial", cohort=2)
     process = started(path, root, "--workers", "2", "--cohort", "2")

@@ -1,4 +1,4 @@
-"""Sweeps on Ray give the results of an undisturbed sweep, also after a worker or a whole node is killed."""
+"""Sweeps on Ray give the results of an uninterrupted sweep, even if a worker or a whole node is killed."""
 
 import os
 import re
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def forty(tmp_path_factory):
-    """Forty tiny runs, and the files of an undisturbed sweep over them."""
+    """Return forty tiny runs, and the files of an uninterrupted sweep over them."""
     return undisturbed(tmp_path_factory.mktemp("forty"))
 
 
@@ -43,7 +43,7 @@ def test_ray_on_one_node_gives_the_same_bits_and_survives_a_killed_worker(forty,
 
 
 def listening(pids):
-    """The addresses at which these processes listen."""
+    """Return the addresses at which these processes listen."""
     sockets = set()
     for pid in pids:
         with suppress(OSError):
@@ -56,12 +56,12 @@ def listening(pids):
                 words = bytes.fromhex(fields[1].partition(":")[0])
                 packed = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
                 addresses.add(socket.inet_ntop(family, packed))
-    assert addresses, "nothing was seen to listen"
+    assert addresses, "no listening socket was found"
     return addresses
 
 
 def ray_node(log, *where):
-    """A Ray node in the foreground, with one CPU, as docs/machines.md starts it; returns its IP address too."""
+    """Start a Ray node with one CPU in the foreground, as in docs/machines.md; return its process and IP address."""
     ray = Path(sys.executable).with_name("ray")
     limits = ["--num-cpus", "1", "--object-store-memory", "80000000", "--disable-usage-stats"]
     ports = ["--min-worker-port", "0", "--max-worker-port", "0", "--dashboard-agent-listen-port", "0"]

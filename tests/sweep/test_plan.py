@@ -1,4 +1,4 @@
-"""The cohorts of a plan if no size is given."""
+"""How a plan is divided into cohorts if no cohort size is given."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""An exception in a user's own code ends only its run, and is shown once with the run's key."""
+"""An exception in a user's own code ends only the run in which it occurs, and is shown once with the run's key."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ MINI = Path(__file__).with_name("mini.toml")
 PARTS = {
     "in the noise law": {"noise": {"kind": "raising:Law"}},
     "in the rate of the law": {"noise": {"kind": "raising:RatelessLaw"}},
-    "in the network's making": {"network": {"kind": "raising:Built"}},
+    "in the network's constructor": {"network": {"kind": "raising:Built"}},
     "in the forward pass": {"network": {"kind": "own", "factory": "raising:module"}},
     "in the factory": {"network": {"kind": "own", "factory": "raising:factory"}},
     "in the schedule": {"training.schedule": {"kind": "raising:Late"}},
@@ -25,7 +25,7 @@ PARTS = {
 
 @pytest.fixture
 def busy():
-    """A user's own reading for one test."""
+    """Register a user's own reading for one test."""
     yield reading(raising.busy)
     del READINGS["busy"]
 

@@ -1,4 +1,4 @@
-"""Sweeps: the same table from any executor, only missing runs are trained, and a killed worker loses nothing."""
+"""Sweeps give the same table with any executor, train only missing runs, and lose nothing if a worker is killed."""
 
 import os
 import re
@@ -20,7 +20,7 @@ MINI = Path(__file__).with_name("mini.toml")
 
 @pytest.fixture(scope="module", autouse=True)
 def importable():
-    """Worker processes find the tests' own components."""
+    """Let worker processes import the components defined in these tests."""
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(MINI.parent.parent), before])
     yield
@@ -141,7 +141,7 @@ def test_a_task_that_raises_is_said_and_the_rest_goes_on(tmp_path):
 
 @pytest.mark.parametrize("on", ["serial", "local"])
 def test_a_run_that_raises_costs_itself_and_its_traceback_is_logged_once(tmp_path, serial, on, caplog):
-    """The broken loss shares a cohort with other losses, whose runs end as in a sweep without it, bit for bit."""
+    """Runs in the same cohort as a run that raises give the same bits as in a sweep without it."""
     study = Study.load(MINI)
     axes = study.part[0].axes | {"loss": ["cross_entropy", "robust_log", "toys:Broken"]}
     mixed = study.replace(part=(study.part[0].replace(axes=axes),))
@@ -157,7 +157,7 @@ def test_a_run_that_raises_costs_itself_and_its_traceback_is_logged_once(tmp_pat
     assert 'raise RuntimeError("this loss is broken")' in traces[0]
     frames = [line for line in traces[0].splitlines() if line.startswith('  File "')]
     assert frames
-    assert all('toys.py"' in line for line in frames), "only the user's own frames are shown"
+    assert all('toys.py"' in line for line in frames), "the traceback shows only frames of the user's own code"
 
 
 def test_a_loss_that_exits_costs_its_run_and_not_the_process(tmp_path):

@@ -1,4 +1,4 @@
-"""A sweep that stops early: no new task starts, running tasks keep checkpoints, and the final bits are the same."""
+"""If a sweep is stopped, no new task starts and running tasks save checkpoints; continued, it gives the same bits."""
 
 import numpy as np
 import pytest

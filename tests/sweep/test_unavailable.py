@@ -1,4 +1,4 @@
-"""A run whose data are unavailable does not stop the study, and every list of runs shows the run with the reason."""
+"""A run whose data are unavailable does not stop the study; every list of runs shows the run and the reason."""
 
 import json
 from typing import ClassVar
@@ -18,7 +18,7 @@ from byrote.sweep import run
 
 
 class Away(toys.Blobs):
-    """Blobs whose data exist only when a test switches them on."""
+    """The data set `Blobs`, but available only after a test switches it on."""
 
     here: ClassVar[bool] = False
 
@@ -84,7 +84,7 @@ def test_once_the_data_are_there_the_same_command_does_what_was_left_out(tmp_pat
     assert state_of(first.root)["not_run"] == []
     Away.here = False
     third = run(study(HERE, GONE), tmp_path / "s", on="serial")
-    assert (third.done, third.unavailable) == (5, {}), "runs that are done need no data"
+    assert (third.done, third.unavailable) == (5, {}), "finished runs need no data"
     assert state_of(first.root)["unavailable"] == 0
 
 
@@ -140,7 +140,7 @@ def test_a_damaged_note_gives_one_sentence(tmp_path):
 
 
 def test_a_run_that_another_machine_did_is_not_listed(tmp_path):
-    """Two machines share a store: one lacks the data and notes it, the other has them."""
+    """Of two machines that share a store, one notes that it lacks the data, and the other trains the run."""
     outcome = run(study(HERE), tmp_path / "s", on="serial")
     first = Plan.read(outcome.root).entries[0].key
     mark_unavailable(outcome.root, {first: "blobs could not be obtained"})

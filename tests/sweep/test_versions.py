@@ -1,4 +1,4 @@
-"""Edits of data and code are detected: new contents make new runs, and older runs count only if accepted."""
+"""Edits of data and code are detected: new contents give new runs, and older runs are used only if accepted."""
 
 import importlib
 import json
@@ -59,7 +59,7 @@ def arrays(path, seed):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A working folder with a user's study, data and modules; the modules are forgotten afterwards."""
+    """Make a working folder with a user's study, data and modules; unload the modules afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     paths = [str(tmp_path), os.path.dirname(toys.__file__), os.environ.get("PYTHONPATH", "")]
@@ -77,7 +77,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def command(*arguments, code=0):
-    """The result of the command in a new process, which has not imported anything yet."""
+    """Run the command in a new process, which has no module loaded yet; return the result."""
     done = subprocess.run([sys.executable, "-m", "byrote", *arguments], capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     return done
@@ -93,7 +93,7 @@ def serial(*more, code=0):
 
 @pytest.fixture
 def here(folder, capsys):
-    """The same command in this process, for tests that edit no module."""
+    """Run the command in this process, for tests that edit no module."""
 
     def called(*more, code=0):
         capsys.readouterr()
@@ -118,7 +118,7 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     assert not lines(done, "are there already")
     assert len(committed(folder / "s")) == 5
     results = byrote.open("s").results
-    assert len(results.runs) == 1, "nothing mixes them"
+    assert len(results.runs) == 1, "runs of the two versions are not mixed"
     assert not set(results.runs["key"]) & set(first)
     assert results.about["older_versions"] == {f"mine.npz {old[:12]}": 4}
     assert main(["status", "s"]) == 0
@@ -128,13 +128,13 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     done = here("--accept", old[:6])
     assert lines(done, "4 of 4 runs are already done")
     assert not lines(done, "older version")
-    assert len(committed(folder / "s")) == 5, "nothing was trained"
+    assert len(committed(folder / "s")) == 5, "no run was trained"
     results = byrote.open("s").results
     assert len(results.runs) == 4
-    assert len(set(results.runs["key"]) & set(first)) == 3, "the new run counts where there is one"
+    assert len(set(results.runs["key"]) & set(first)) == 3, "a run of the new version replaces the accepted older run"
     assert results.about["older_versions"] == {}
-    assert len(byrote.open("s").analysis.settings) == 1, "they stand in one setting"
-    assert lines(here(), "4 of 4 runs are already done"), "the store keeps what it accepted"
+    assert len(byrote.open("s").analysis.settings) == 1, "accepted and new runs are in the same setting"
+    assert lines(here(), "4 of 4 runs are already done"), "the store remembers the accepted versions"
     capsys.readouterr()
     assert main(["status", "s", "--json"]) == 0
     state = json.loads(capsys.readouterr().out)
@@ -152,7 +152,7 @@ def test_edited_code_makes_other_runs_and_edited_comments_do_not(folder, name):
     assert lines(serial(), "4 of 4 runs are already done")
     path.write_text(path.read_text().replace("return -", "return 2 * -").replace("2.0", "4.0"))
     done = serial()
-    assert lines(done, "2 of 4 runs are already done"), "the other loss is not the module's"
+    assert lines(done, "2 of 4 runs are already done"), "runs of the other loss do not depend on the module"
     assert lines(done, f"2 runs of an older version are in s and do not count (own_loss {old[:12]}: 2)")
     after = byrote.open("s").results
     assert len(after.runs) == 4
@@ -164,7 +164,7 @@ def test_edited_code_makes_other_runs_and_edited_comments_do_not(folder, name):
 
 
 def _first_losses(results, kind):
-    """The keys of the runs of one loss, and the training loss of each in its first epoch."""
+    """Return the training loss in the first epoch for each run of one loss, by key."""
     keys = [key for key, spec in results.specs.items() if spec["loss"]["kind"] == kind]
     return keys, [float(results.history.where(key=key, epoch=1)["train_loss"][0]) for key in keys]
 
@@ -192,7 +192,7 @@ def test_a_file_under_another_name_is_the_same_run(folder, here):
 
 
 class Editor(Watcher):
-    """Calls a function once the study is planned and before anything is trained."""
+    """Calls a function after the study is planned and before any training."""
 
     def __init__(self, edit):
         self._edit = edit

@@ -1,4 +1,4 @@
-"""One task: it is halved when memory is short, saves a checkpoint while it trains, and frees its memory at the end."""
+"""A task is halved if memory runs out, saves checkpoints while it trains, and frees its memory at the end."""
 
 import resource
 
@@ -73,7 +73,7 @@ def test_a_run_that_does_not_fit_alone_costs_itself(tmp_path, monkeypatch):
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
-    """A cohort of four whose member raises is trained run by run, not in halves."""
+    """If a run of a cohort of four raises, the runs are trained one by one, not in halves."""
     sizes = []
 
     def counted(experiments, *arguments):
@@ -128,4 +128,4 @@ def test_memory_does_not_grow_over_a_thousand_epochs():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     settled = epochs(100)
-    assert epochs(1000) - settled < 20_000, "kilobytes more than after the first hundred epochs"
+    assert epochs(1000) - settled < 20_000, "memory grows by less than 20 MB after 100 epochs"

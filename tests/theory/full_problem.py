@@ -1,6 +1,6 @@
-"""The full memorization-dilation problem by general constrained optimization.
+"""Solve the full memorization-dilation problem by general constrained optimization.
 
-It is slow, obvious, and independent of the reduction that `byrote.theory.dilation` uses.
+The solution is slow, obvious, and independent of the reduced problem that `byrote.theory.dilation` solves.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["FullSolution", "full_problem"]
 
 @dataclass(frozen=True)
 class FullSolution:
-    """SLSQP's solution of the paper's problem: u_1, u_2 in R^M, r, the risk, the largest constraint violation."""
+    """The solution found by SLSQP: u_1 and u_2 in R^M, r, the risk, and the largest constraint violation."""
 
     features: Array
     r: float
@@ -41,10 +41,10 @@ def full_problem(
     width: int = 2,
     seed: int = 0,
 ) -> FullSolution:
-    """MD Definition 4.1 in all its 2 M + 1 variables, with both constraints, from a random start.
+    """Solve the problem of MD Definition 4.1 in all 2 M + 1 variables, with both constraints, from a random start.
 
-    The expectation is a plain sum over 1,200 fixed points of the parameter of the law. Neither symmetry nor an active
-    constraint is assumed. The arguments are those of `dilation`, for one point only.
+    The expectation is a plain sum over 1,200 fixed points. The solution assumes neither symmetry nor an active
+    constraint. The arguments are those of `dilation`, but only scalars.
 
     >>> round(full_problem().dilation, 5)
     0.00605
@@ -67,7 +67,7 @@ def full_problem(
             options={"ftol": 1e-14, "maxiter": 200},
         )
         end = run.x.copy()
-        end[-1] -= full.room(end).min()  # the smallest r that these u allow
+        end[-1] -= full.room(end).min()  # the smallest feasible r for these u
         value = full.risk(end)[0]
         steps += int(run.nit)
         if value < best:
@@ -83,7 +83,7 @@ def full_problem(
 
 @dataclass(frozen=True)
 class _Full:
-    """Risk and constraints in x = (u_1 / a, u_2 / a, r / r_max).
+    """Risk and constraints as functions of x = (u_1 / a, u_2 / a, r / r_max).
 
     The risk at r = 0 without noise is subtracted from the risk, and the result is divided by eta.
     """
@@ -131,7 +131,7 @@ class _Full:
         return np.eye(2, self.width)[::-1]
 
     def clean(self, r: float) -> tuple[float, float]:
-        """F(r) and its slope."""
+        """Return F(r), the loss of clean samples, and its slope."""
         Z, weights = self.nodes
         q = self.scale * self.distance
         w = self.gap + q * r * Z
@@ -140,7 +140,7 @@ class _Full:
         return 2 * float(value), 2 * float(slope)
 
     def noisy(self, u: Array, sign: float) -> tuple[float, Array]:
-        """The loss of label 1 (sign 1) or 2 (sign -1), with logit gap C <h_1 - h_2, u>, plus the penalty."""
+        """Return the loss of label 1 (sign 1) or 2 (sign -1), with logit gap C <h_1 - h_2, u>, plus the penalty."""
         toward = np.zeros(self.width)
         toward[:2] = sign * self.scale * self.a * np.array([1.0, -1.0])
         w = float(toward @ u)
@@ -154,7 +154,7 @@ class _Full:
         return (f - self.rest) / self.eta + p1 + p2, gradient
 
     def room(self, x: Array) -> Array:
-        """The slack (C_MD r / D - eta ||u - h||) / (eta D), at least 0 for feasible points."""
+        """Return the slack (C_MD r / D - eta ||u - h||) / (eta D) of each constraint; it is at least 0 if feasible."""
         apart = (x[:-1].reshape(2, self.width) - self.centers) / np.sqrt(2)
         return np.asarray(x[-1] - np.linalg.norm(apart, axis=1))
 

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 
 
 def smoothed_loss(logits, label, alpha):
-    """Label smoothing of one row of logits, term by term."""
+    """Compute the label smoothing loss of one row of logits, term by term."""
     N = len(logits)
     log_p = logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
     target = [(1 - alpha) * (n == label) + alpha / N for n in range(N)]
@@ -15,7 +15,7 @@ def smoothed_loss(logits, label, alpha):
 
 
 def layer_peeled_objective(W, H, b, alpha, l_w, l_h):
-    """The objective of the layer-peeled problem; H is (N, K, M)."""
+    """Compute the objective of the layer-peeled problem; H has shape (N, K, M)."""
     N, K, _ = H.shape
     loss = sum(smoothed_loss(W @ H[n, k] + b, n, alpha) for n in range(N) for k in range(K)) / (N * K)
     return loss + l_w * (W**2).sum() + l_h / K * (H**2).sum()
@@ -33,7 +33,7 @@ def circle(count=400):
 
 
 def full_multiclass(loss, geometry, penalty, eta, slope, plane, seed=0):
-    """(r / D, risk) with every u_ij free in R^N, r free, and one constraint per true class, without any symmetry."""
+    """Find (r / D, risk) with every u_ij in R^N and r free, and one constraint per true class, assuming no symmetry."""
     N, a, k, D = geometry.num_classes, geometry.feature_norm, geometry.logit_scale, geometry.distance
     pairs = [(i, j) for i in range(N) for j in range(N) if i != j]
     counts = np.ones(N)
@@ -91,7 +91,7 @@ def full_multiclass(loss, geometry, penalty, eta, slope, plane, seed=0):
 
 
 def clean_memorization_by_slsqp(alpha, l_w, l_h, eta, slope, clean_slope):
-    """(s, w, memorization) with both u, the training spread s and the displacement w free."""
+    """Find (s, w, memorization) with both u, the training spread s and the displacement w free."""
     c = alpha / 2 + np.sqrt(2 * l_w * l_h)
     d = np.log((1 - c) / c)
     a, scale = np.sqrt(d * np.sqrt(l_w / (2 * l_h))), np.sqrt(2 * l_h / l_w)

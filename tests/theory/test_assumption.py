@@ -37,7 +37,7 @@ def test_the_order_is_kept_inside_and_reversed_somewhere_outside():
     assert not order.holds.all()
     assert not (order.inside & ~order.holds).any()
     reversed_at = order.memorized[~order.holds]
-    assert reversed_at.max() < 0.5  # the order reverses only below half of full memorization
+    assert reversed_at.max() < 0.5  # the order reverses only if memorization is below half of full memorization
     assert (order.inside == (eta < order.eta_bound)).all()
 
 

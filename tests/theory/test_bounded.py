@@ -1,4 +1,4 @@
-"""Bounded losses at N = 2 against the search of the general model, and against the objective on a grid."""
+"""The solver for bounded losses at N = 2, compared with the search of the general model and with a grid."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_equals_the_search_of_the_general_model(kind, alpha, law, log_eta, scale
     assume(not one.collapsed)
     other = theory.multiclass_dilation(problem, 2, scale_free)
     assert one.value <= other.value + 1e-12 * abs(other.value)
-    if len(other.minima) > 1:  # rounding chooses between two equally deep minima
+    if len(other.minima) > 1:  # two minima are equally deep, and rounding decides which is returned
         assume(other.minima[1].value - other.minima[0].value > 1e-9 * abs(other.value))
     assert one.memorization == pytest.approx(other.memorization, rel=1e-7)
     assert one.dilation == pytest.approx(other.dilation, rel=1e-7)
@@ -37,7 +37,7 @@ def test_equals_the_search_of_the_general_model(kind, alpha, law, log_eta, scale
 
 @pytest.mark.parametrize("kind", ["robust-log", "squared-probabilities"])
 def test_no_point_of_a_grid_has_a_lower_risk(kind):
-    """The objective term by term on a grid of u and r: the slow and obvious version."""
+    """No point of a grid of u and r has a lower risk, computed term by term in a slow and obvious way."""
     lam, eta, slope, alpha = 1e-3, 0.2, 1.0, 0.1
     solved = theory.bounded_dilation(theory.Problem(alpha, lam, lam, eta, slope, "two-point", loss=kind))
     geometry = theory.class_geometry(LogitLoss(kind, alpha), 2, lam / 2, lam / 2)
@@ -90,7 +90,7 @@ def test_collapsed_and_wrong_arguments():
 @pytest.mark.parametrize("kind", theory.KINDS)
 @pytest.mark.parametrize("num_classes", [2, 3])
 def test_the_one_door_to_the_solvers(kind, variant, num_classes):
-    """For each loss and N, the numbers equal those of the general model, point by point."""
+    """For each loss and N, `predicted` gives the numbers of the general model, point by point."""
     etas, lambda_w = np.array([0.05, 0.3]), np.array([1e-3, 1e-3])
     alpha = 0.1 if kind in ("smoothing", "relaxation", "robust-log") else 0.0
     curves = theory.predicted(theory.Problem(alpha, lambda_w, 2e-3, etas, 0.8, loss=kind), variant, num_classes)

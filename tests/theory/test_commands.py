@@ -55,7 +55,7 @@ def test_theorem_and_sweep(capsys):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Replace A1 and A9, which take seconds to compute, by quick claims."""
+    """Replace the claims A1 and A9, which take seconds to compute, by quick claims."""
     findings = {
         "A1": claims.Finding("holds", statistic=1e-8, runs=3),
         "A9": claims.Finding("fails", statistic=0.5, interval=(0.4, 0.6), runs=3),

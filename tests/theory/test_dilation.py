@@ -14,7 +14,7 @@ from theory.full_problem import full_problem
 
 
 def test_the_examples_of_theorem_4_3():
-    # at half of the bound that Assumption 4.2.3 puts on eta (.00599); the printed eta of .003 is this half, rounded
+    # eta is half of its bound in Assumption 4.2.3 (.00599); the paper prints this half rounded to .003
     for law, ce, ls in (("circle", 0.009008, 0.006045), ("two-point", 0.008925, 0.006011)):
         at = {"eta": 0.5 * 5.99e-3, "law": law}
         assert theory.dilation(alpha=0.0, **at).dilation == pytest.approx(ce, abs=5e-7)
@@ -47,7 +47,7 @@ def test_equals_the_full_problem_by_slsqp(law, alpha, log_w, log_h, log_eta, log
 
 
 def _reference(alpha, l_w, l_h, eta, slope, points):
-    """The reduced problem in 30 digits, for a law of atoms: Newton on the gradient from the given solution."""
+    """Solve the reduced problem for a discrete law in 30 digits, by Newton steps from the given solution."""
     with mpmath.workdps(30):
         al, w, h, e, C = (mpmath.mpf(x) for x in (alpha, l_w, l_h, eta, slope))
         c = al / 2 + mpmath.sqrt(2 * w * h)
@@ -218,7 +218,7 @@ def test_names_and_units():
     assert 2.0 * solved.dilation == pytest.approx(solved.memorization, rel=1e-13)
     assert solved.memorization_relative == pytest.approx(solved.memorization / solved.distance, rel=1e-13)
     assert solved.r_max == pytest.approx(0.1 * solved.distance**2 / 2.0, rel=1e-13)
-    # the model sums the losses of the two classes, which halves both penalties
+    # the model sums the two class losses instead of averaging them, which halves both penalties
     peeled = theory.layer_peeled(2, 0.1, 0.5e-3, 0.5e-3)
     assert solved.feature_norm == pytest.approx(peeled.feature_norm, rel=1e-13)
     assert solved.gap == pytest.approx(peeled.gap, rel=1e-13)
@@ -320,10 +320,11 @@ def test_the_oracle_refuses_what_has_no_problem():
 
 
 def test_vanishing_penalties_are_certified_or_not_converged():
-    """u_1 comes so near to h_2 that their difference has no digit left: the certificate must not compute it."""
+    """u_1 is so close to h_2 that u_1 - h_2 loses all digits, so the certificate must not compute this difference."""
     smoothed = theory.dilation(alpha=0.1, lambda_h=[1e-50, 1e-100, 1e-300, 1e-307])
     assert smoothed.converged.all()
     assert (smoothed.optimality_gap < 1e-15).all()
-    entropy = theory.dilation(alpha=0.0, lambda_h=[1e-3, 1e-100, 1e-300])  # the tails of the law are not resolved
+    # without smoothing, the quadrature does not resolve the tails of the law
+    entropy = theory.dilation(alpha=0.0, lambda_h=[1e-3, 1e-100, 1e-300])
     assert entropy.converged.tolist() == [True, False, False]
     assert entropy.residual[0] < 1e-9 < entropy.residual[1:].min()

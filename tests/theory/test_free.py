@@ -57,7 +57,7 @@ def test_signed_features_have_a_flat_orbit():
             [[1.0, 2.0], [2.0, 1.0]],
             [True, True],
             1.0,
-        ),  # the direction of negative curvature, (1, -1), is not feasible
+        ),  # curvature is negative along (1, -1), but this direction is not feasible
         ([[1.0, -2.0], [-2.0, 1.0]], [True, True], -1.0),
         ([[1.0, 2.0], [2.0, 1.0]], [True, False], -1.0),
     ],

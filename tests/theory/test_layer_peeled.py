@@ -36,7 +36,7 @@ def test_the_checked_example():
 def test_closed_form_equals_the_free_solver(N, alpha, log_w, log_h, positive, bias, wider, seed):
     l_w, l_h = 10**log_w, 10**log_h
     exact = theory.layer_peeled(N, alpha, l_w, l_h, positive, bias, N + wider)
-    # spurious minima exist: use more starts only if two starts did not reach the best minimum
+    # spurious minima exist: use more starts if two starts do not reach the best minimum
     for restarts in (2, 10, 60):
         free = theory.solve_free(N, alpha, l_w, l_h, positive, bias, N + wider, restarts=restarts, seed=seed)
         if abs(free.value / exact.value - 1) < 1e-9:
@@ -163,7 +163,7 @@ def test_with_a_bias_two_classes_have_a_curve_of_minimizers():
     assert [theory.is_nc_configuration(W, H).holds for W, H, _ in curve] == [k == 4 for k in range(9)]
     assert np.abs(curve[0][1][0]).max() == 0
     assert np.abs(curve[-1][1][1]).max() == 0
-    W, H, b = curve[0]  # with any penalty on the bias, the ends of the curve have a higher value
+    W, H, b = curve[0]  # with any penalty on the bias, the objective is higher at the ends of the curve
     assert abs(b[0]) > 0.1
     free = theory.solve_free(2, 0.1, 0.005, 0.005, bias=True, restarts=6)
     assert free.value == pytest.approx(solved.value, rel=1e-12)

@@ -26,7 +26,7 @@ def test_with_two_classes_it_is_the_papers_model(alpha, log_w, log_h, log_eta, l
     many = theory.multiclass_dilation(theory.Problem(*point, law=law, loss=loss), 2)
     smooth = (
         loss == "smoothing" or law == "two-point"
-    )  # at the kink of relaxation the fixed quadrature loses some digits
+    )  # fixed quadrature loses some digits at the kink of label relaxation
     assert many.dilation == pytest.approx(two.dilation, rel=1e-8 if smooth else 1e-4)
     assert many.value == pytest.approx(two.value, rel=1e-9 if smooth else 1e-5, abs=1e-9)
     assert (many.observed, many.true) == pytest.approx(
@@ -59,7 +59,7 @@ def test_every_corrupted_sample_free(N, loss, alpha, eta, slope):
     assert first[2:] == pytest.approx(np.full(N - 2, many.others), abs=1e-3)
     assert many.optimality_gap < 1e-12
     assert many.converged
-    assert many.others == 0  # for these losses this is a theorem
+    assert many.others == 0  # this is a theorem for these losses
 
 
 @given(st.integers(2, 20), st.floats(-4, -2), st.floats(-4, -2), st.floats(-3, 0.5), st.floats(-1, 1))

@@ -15,12 +15,12 @@ def test_lambdas_from_distances():
     assert theory.penalties_from_distances(least * 0.9999, 1.0, 0.1) is None
     five = [theory.layer_peeled(5, alpha, 1e-4, 6e-4) for alpha in (0.0, 0.1)]
     many = theory.penalties_from_distances(*(np.sqrt(2) * one.feature_norm for one in five), 0.1, 5)
-    # in the summed convention, penalties are N times as large
+    # if losses are summed over classes, penalties are N times as large
     assert (many.lambda_w, many.lambda_h) == pytest.approx((5e-4, 3e-3), rel=1e-8)
 
 
 def test_many_pairs_of_distances_at_once():
-    """For arrays of distances, each pair has its own penalties, or NaN if no penalties give it."""
+    """For arrays of distances, each pair of distances has its own penalties, or NaN if no penalties exist."""
     pairs = [(3.0, 2.0), (3.0, 2.5), (1.0, 1.0)]
     first, second = np.array(pairs).T
     penalties = theory.penalties.penalties(first, second, 0.1, 2)

@@ -1,4 +1,4 @@
-"""The figures of theory show computed numbers, in the colors of the losses, within the limit of rows."""
+"""Theory figures show computed numbers in the colors of the losses, and stay within the limit on rows."""
 
 import json
 

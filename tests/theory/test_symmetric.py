@@ -98,9 +98,9 @@ def test_a_torch_loss_is_taken_in_double_precision():
 @pytest.mark.parametrize(
     ("labels", "error", "message"),
     [
-        ([0, -1], ValueError, r"labels must lie in 0\.\.2, got -1 in row 1"),  # as an index, the last class
+        ([0, -1], ValueError, r"labels must lie in 0\.\.2, got -1 in row 1"),  # as an index, -1 would be the last class
         ([0, 3], ValueError, r"labels must lie in 0\.\.2, got 3 in row 1"),
-        ([0, 1.5], TypeError, "integer classes, got a list of float64"),  # as an index, 1
+        ([0, 1.5], TypeError, "integer classes, got a list of float64"),  # as an index, 1.5 would be rounded to 1
         (["0", "1"], TypeError, "integer classes, got a list of <U1"),
         ([0, 10**30], TypeError, "integer classes, got a list of object"),
         ([[0], [1]], ValueError, r"shape \(2,\), one per row of logits, got \(2, 1\)"),

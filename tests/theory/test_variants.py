@@ -38,7 +38,7 @@ def test_the_two_point_law_does_not_forget_it():
 @given(st.floats(-3, 3), st.floats(1.01, 5), st.floats(-1, 1))
 def test_squared_error_reverses_the_order_at_one_line(log_line, ratio, log_slope):
     slope, first = 10**log_slope, 1.0
-    lambdas = [first**2 / 2, (first * ratio) ** 2 / 2]  # sqrt(l_w / l_h) that give D = first and D = first * ratio
+    lambdas = [first**2 / 2, (first * ratio) ** 2 / 2]  # give D = first and D = first * ratio
     eta = 10**log_line * slope**2 / ratio
     tiny = 1e-9
     small, large = (theory.squared_dilation(theory.Problem(0.0, tiny * s, tiny / s, eta, slope)) for s in lambdas)

@@ -1,4 +1,4 @@
-"""A stopped cohort continues to the same final numbers, even if some of its members are done."""
+"""A stopped cohort continues to the same final numbers, even if some of its runs are finished."""
 
 import hashlib
 import io
@@ -30,13 +30,13 @@ class Stop(Exception):
 
 
 def read(path):
-    """The first line of a checkpoint, and its content."""
+    """Return the first line of a checkpoint file and its unpacked content."""
     line, _, tensors = path.read_bytes().partition(b"\n")[2].partition(b"\n")
     return line, torch.load(io.BytesIO(tensors), weights_only=True)
 
 
 def write(path, line, saved):
-    """Write a checkpoint whose checksum is right."""
+    """Write a checkpoint file with a correct checksum."""
     buffer = io.BytesIO()
     torch.save(saved, buffer)
     rest = line + b"\n" + buffer.getvalue()
@@ -62,14 +62,14 @@ def test_a_stopped_cohort_ends_with_the_same_numbers(tmp_path, stops, experiment
             train(experiments, device, stop_after(epochs), checkpoint=Checkpoint(path, seconds=0))
     seen = []
     again = train(experiments, device, lambda p: seen.append(p.epoch), checkpoint=Checkpoint(path, seconds=0))
-    assert seen[0] == stops[-1] + 1, "it continued instead of starting anew"
+    assert seen[0] == stops[-1] + 1, "training continued instead of starting over"
     for a, b in zip(whole, again, strict=True):
         same(a, b, device)
 
 
 @pytest.mark.parametrize("experiments", [EXPERIMENTS, ADAM], ids=["sgd", "adam"])
 def test_one_epoch_after_a_stop_is_the_epoch_without_it(tmp_path, experiments, device):
-    """Compare every state and the loss of the second epoch, even where bits depend on the kernels of a device."""
+    """After a stop and a restart, every state and the loss of the second epoch are the same (on a GPU, nearly)."""
     cohorts = [prepare(experiments, device) for _ in range(2)]
     optimizers = [optimizer_of(c.network, [e.training for e in c.experiments]) for c in cohorts]
     records = [Record() for _ in experiments]
@@ -137,7 +137,7 @@ def test_a_diverged_member_stays_failed_after_a_stop(tmp_path, device):
 
 
 def test_every_state_of_the_engine_is_saved(tmp_path):
-    """The saved parts are complete, and each is necessary: without any one of them the numbers differ."""
+    """A checkpoint saves all parts of the state, and each part is necessary: without it the numbers differ."""
     whole = train([EXPERIMENTS[2]])[0]
     path = tmp_path / "c.checkpoint"
     for part in ("network", "optimizer", "order", "loss"):
@@ -157,7 +157,7 @@ def test_every_state_of_the_engine_is_saved(tmp_path):
 
 
 def resumed(path, experiment=EXPERIMENTS[2]):
-    """The first epoch that was trained, and the run, from a checkpoint saved after epoch 4."""
+    """Continue from a checkpoint saved after epoch 4; return the first epoch that was trained, and the run."""
     seen = []
     (run,) = train([experiment], on_epoch=lambda p: seen.append(p.epoch), checkpoint=Checkpoint(path, seconds=3600))
     return seen[0], run
@@ -183,7 +183,7 @@ def test_a_bit_that_flips_anywhere_or_a_cut_means_starting_anew(tmp_path, saved,
         path.write_bytes(content[:length])
         assert resumed(path)[0] == 1, length
     lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == 10, "one line each"
+    assert len(lines) == 10, "every discarded checkpoint gives one line"
     assert all("cannot be used and is discarded: its checksum differs" in line for line in lines)
 
 
@@ -233,7 +233,7 @@ def test_other_code_or_arithmetic_starts_anew(tmp_path, saved, name, caplog):
     path.write_bytes(saved[0])
     line, content = read(path)
     write(path, line, content)
-    assert resumed(path)[0] == 5, "as it is, it fits"
+    assert resumed(path)[0] == 5, "the unchanged checkpoint is accepted"
     write(path, json.dumps(json.loads(line) | {name: "other"}).encode(), content)
     assert resumed(path)[0] == 1
     assert f"it was made with a different value of {name} (other, here" in caplog.text

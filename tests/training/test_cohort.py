@@ -1,4 +1,4 @@
-"""The numbers of a run do not depend on the runs that are trained with it, and equal those of a plain loop."""
+"""The numbers of a run do not depend on the other runs of its cohort, and equal those of a plain loop."""
 
 import numpy as np
 import pytest
@@ -19,10 +19,10 @@ from byrote.training.steps import optimizer_of
 
 
 def same(a, b, device="cpu", bar=1e-2):
-    """One run's numbers, bit for bit on the CPU.
+    """Assert that two runs have the same numbers, bit for bit on the CPU.
 
-    On another device bits may depend on the other runs of the cohort. There, the random draws are still exact, because
-    the CPU makes them, and the first mean loss is close; later rows depend on gates that flipped.
+    On another device, bits may depend on the other runs of the cohort. Random draws are still equal, because the CPU
+    makes them, and the first mean loss is close, but later rows depend on ReLU gates that flipped by rounding.
     """
     assert a.history.columns == b.history.columns
     if device != "cpu":
@@ -60,7 +60,7 @@ def test_a_run_is_the_same_alone_and_in_any_cohort(device):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_all_runs_at_once_train_as_one_by_one(precision, monkeypatch):
-    """The computation of an accelerator, here on the CPU: after an epoch every state is near run-by-run training."""
+    """If the CPU trains all runs at once, as an accelerator does, states stay close to those of run-by-run training."""
     chosen = [e.replace(training=e.training.replace(precision=precision)) for e in MIXED]
     results = []
     for batched in (False, True):
@@ -100,7 +100,7 @@ def test_a_step_is_compiled_where_that_pays():
 
 
 class Waits(TorchDispatchMode):
-    """The operators for which the host waits for the device."""
+    """Records the operators for which the host waits for the device."""
 
     def __init__(self):
         super().__init__()
@@ -139,7 +139,7 @@ def test_adam_runs_do_not_depend_on_the_cohort_either(device):
 
 
 def plain_loop(experiment):
-    """The same training written out: a plain module, torch.optim, one batch after another."""
+    """Train the same run in a plain loop: a plain module, torch.optim, one batch after another."""
     data = experiment.data.load("train")
     observed = experiment.noise.corrupt(
         data.labels, experiment.data.num_classes, experiment.generator("noise"), features=data.images.flatten(1)
@@ -250,7 +250,8 @@ def test_weights_are_those_of_the_twin(device):
     twin.eval()
     with torch.no_grad():
         hits = twin(data.images).argmax(1).numpy()
-    near_ties = 0 if device == "cpu" else 1  # samples whose prediction may differ by the rounding of another kernel
+    # the number of samples whose prediction may differ, because another kernel rounds differently
+    near_ties = 0 if device == "cpu" else 1
     assert (hits == run.samples["observed"]).mean() == pytest.approx(run.final["j1"], abs=near_ties / 80 + 1e-9)
 
 

@@ -1,4 +1,4 @@
-"""Training on a device other than the CPU: no operator mixes the two, and an epoch gives the CPU's result."""
+"""Training on another device: no operator mixes tensors of CPU and device, and an epoch gives the CPU's result."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ NETWORKS = {
 
 
 def members(network, **changes):
-    """Three runs with two losses, one of which remembers its samples."""
+    """Make three runs with two losses, one of them a loss with a memory of samples."""
     images = {"kind": "fashion_mnist_subset", "classes": (0, 1), "per_class": 16, "test_per_class": 8, "resolution": 8}
     common = {"data": images, **NETWORKS[network], "training.optimizer": {"kind": "sgd", "lr": 0.01}, **changes}
     kinds = ("cross_entropy", "cross_entropy", {"kind": "early_learning"})
@@ -31,7 +31,7 @@ def members(network, **changes):
 
 
 def after_an_epoch(experiments, device):
-    """Mean losses, states and logits."""
+    """Return mean losses, states and logits after an epoch."""
     cohort = prepare(experiments, device)
     optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
     losses = train_epoch(cohort, optimizer, 0)
@@ -72,7 +72,7 @@ def test_the_loss_of_each_run_is_that_of_its_own_slice(device):
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("network", ["mlp", "cnn8"])
 def test_the_copies_of_an_epoch_do_not_grow_with_its_batches(network, dropout):
-    """The host waits for a copy, so copies may come before and after the steps of an epoch, but not between them."""
+    """The host waits for every copy, so an epoch may copy before and after its steps, but not between steps."""
     counts = []
     for size in (4, 16):
         with pretended() as accelerator:
@@ -114,10 +114,10 @@ def test_the_pretended_device_refuses_what_a_real_one_would():
 
 @pytest.mark.parametrize("chosen", ["tf32", "ieee"])
 def test_float32_is_float32_while_runs_train(chosen):
-    """By default cuDNN computes convolutions of float32 images in TF32."""
+    """cuDNN computes float32 convolutions in TF32 by default; training must switch this off."""
     cudnn, seen = torch.backends.cudnn, []
     if not hasattr(cudnn, "conv"):
-        pytest.skip("this torch has only the older setting")
+        pytest.skip("this version of torch lacks torch.backends.cudnn.conv")
     before = cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
     try:
         cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = chosen, "tf32"

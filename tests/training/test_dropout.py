@@ -1,4 +1,4 @@
-"""Dropout of features before the classifier: its mean, its random streams, and that a stop does not change it."""
+"""Dropout of features before the classifier keeps their mean, has separate random streams, and survives a restart."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The readings at the end of an epoch, against the same numbers computed step by step."""
+"""The readings at the end of an epoch equal the same numbers computed step by step."""
 
 from dataclasses import fields
 
@@ -49,10 +49,10 @@ def test_readings_are_made_in_eval_mode_on_the_whole_training_set(device):
         "class_distance": D,
         "nc1_test": 2 * within / D**2,
     }
-    bar = 2e-5 if device == "cpu" else 1e-3  # expected on the CPU, from the device's weights
+    bar = 2e-5 if device == "cpu" else 1e-3  # expected values, computed on the CPU from the device's weights
     for name, value in expected.items():
         assert run.final[name] == pytest.approx(value, rel=bar), name
-    assert run.history["epoch"].tolist() == [2, 3], "every second epoch, and the last"
+    assert run.history["epoch"].tolist() == [2, 3], "evaluations are at every second epoch and at the last epoch"
 
 
 def test_the_identity_of_j1_and_j2_holds_in_every_row(device):
@@ -90,7 +90,7 @@ def test_the_course_of_each_sample_is_that_of_shorter_runs():
     data = experiment.data.load("train")
     (run,) = train([experiment])
     for epochs in range(1, 7):
-        # the same run with fewer epochs, which, under a constant schedule, are the first epochs of the longer run
+        # the same run with fewer epochs: under a constant schedule, these are the first epochs of the longer run
         (short,) = train([experiment.replace(training=experiment.training.replace(epochs=epochs))], keep_weights=True)
         twin = experiment.network.build((1, 4, 4), 2, torch.Generator())
         twin.load_state_dict({name: torch.from_numpy(value) for name, value in short.weights.items()})
@@ -110,7 +110,7 @@ def test_the_course_of_each_sample_is_that_of_shorter_runs():
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_snapshots_on_a_device_are_those_of_the_plain_twin(classes, device):
-    """Features and logits of all runs before any step, so that only one forward pass can differ."""
+    """Compare features and logits of all runs before any step, when rounding differs in only one forward pass."""
     cohort = prepare([tiny(**{"data.num": classes}), tiny(seed=1, **{"data.num": classes})], device)
     for s, snapshot in enumerate(snapshots(cohort)):
         twin = cohort.network.run_module(s).eval()
@@ -172,7 +172,7 @@ def test_facts_are_what_the_spec_alone_does_not_tell():
     }
     (other,) = train([tiny(start="normalized_mse", noise={"kind": "latent_class", "rate": 0.5})])
     assert (other.facts["start_loss"], other.facts["alpha"]) == ("nMSE", None)
-    assert other.facts["feature_width"] == 4, "as wide as the outputs, 2N under latent-class noise"
+    assert other.facts["feature_width"] == 4, "the features are as wide as the outputs, 2N under latent-class noise"
 
 
 def wide(input_shape, num_outputs):

@@ -1,4 +1,4 @@
-"""`Experiment.run` shows its epochs when asked, keeps its weights when asked, and is small by default."""
+"""`Experiment.run` shows epochs if asked, keeps weights if asked, and by default returns a small result."""
 
 import io
 import re
@@ -23,7 +23,7 @@ def test_lines_are_shown_on_standard_error(capsys, monkeypatch):
     assert captured.out == ""
     lines = captured.err.splitlines()
     assert [line.split()[1] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
-    assert lines[0].split() == ["epoch", "1/4"], "the first epoch is not evaluated"
+    assert lines[0].split() == ["epoch", "1/4"], "the first epoch shows no readings, because it is not evaluated"
     final = run.final
     assert lines[-1] == f"epoch 4/4 train loss {final['train_loss']:.4g} J1 {final['j1']:.3f} J2 {final['j2']:.3f}"
 

@@ -1,4 +1,4 @@
-"""A start under another loss: training continues from its weights, not from the state of its optimizer."""
+"""A run that starts from a run under another loss takes over the weights, but not the optimizer state."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Training and test class means of one network differ, and a snapshot holds what readings of both need."""
+"""Training and test class means of one network differ, and a snapshot contains the features for both."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from byrote.training.evaluate import snapshots
 
 @pytest.mark.every(2)
 def test_training_means_are_orthogonal_where_test_means_are_not(device):
-    """T-shirts and shirts: at a test accuracy near .8, test means mix two directions that are distinct in training."""
+    """T-shirts and shirts: at a test accuracy near .8, test means mix two directions that training means keep apart."""
     shirts = Experiment(
         data={"kind": "fashion_mnist_subset", "classes": (0, 6), "per_class": 200},
         noise="clean",

@@ -1,7 +1,7 @@
 """Group runs into settings, choose the main ones, compute intervals, and combine checks into a verdict.
 
-`Analysis` makes the runs of a store comparable for claims, figures and reports. The statistics give one value per seed,
-a `Check` compares them with a region, and `decide` combines checks into a verdict of one word.
+`Analysis` makes the runs of a store comparable for claims, figures and reports. Each statistic has one value per seed,
+a `Check` compares the values with a region, and `decide` combines checks into a one-word verdict.
 """
 
 from byrote.analysis.check import (

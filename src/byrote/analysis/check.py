@@ -1,4 +1,4 @@
-"""A check: one kind of statistic in one cell, compared with a region."""
+"""A check compares one kind of statistic in one cell (such as one data set, network and loss) with a region."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def within(low: float, high: float) -> Region:
 
 
 def shown(number: float, scale: Scale) -> float:
-    """A number on the given scale as it is shown: a ratio for "log", a correlation for "atanh".
+    """Convert a number on the given scale to the number shown: a ratio for "log", a correlation for "atanh".
 
     >>> shown(0.0, "log"), shown(2.5, "plain"), shown(math.inf, "atanh")
     (1.0, 2.5, 1.0)
@@ -70,23 +70,25 @@ class Check:
 
     Args:
         cell: the name of the cell: data set, network, loss, eta, and whatever else distinguishes it.
-        what: the kind of statistic. Checks of one kind share region, `outside` and scale, and are pooled over cells.
+        what: the kind of statistic. Checks of one kind have the same region, `outside` and scale, and are pooled over
+            cells.
         values: (n,), one number per seed on `scale`; () for a check of a share of runs. NaN: the statistic is not
             determined.
         seeds: (n,), the seeds; cells that share a seed are not treated as independent.
-        region: (low, high) on the scale of the values; an end is infinite where the region has none.
+        region: (low, high) on the scale of the values; the end of a one-sided region is infinite.
         outside: whether the claim is that the value lies outside the region.
-        floor: the smallest standard error that is allowed: `wilson_error` over all samples of the cell for a share of
-            samples, 1 / (number of samples) for a difference of shares, one step for a statistic that changes in steps;
-            0 for no limit.
-        unmet: the premise that this cell does not meet; "" if it meets its premise.
+        floor: the lower limit of the standard error; 0 for no limit. For a share of samples it is `wilson_error` over
+            all samples of the cell, for a difference of shares 1 / (number of samples), and for a statistic that
+            changes in steps one step.
+        unmet: the premise that this cell does not meet; "" if the premise is met.
         share: (successes, runs) for a check of a share of independent runs, which has an exact interval and no values.
-        facts: further columns of its row in the details.
-        decides: False for a variation, which is shown, but decides only where its kind has no other check.
-        scale: "plain" if the values are the numbers that are shown, "log" or "atanh" if they are the logs or atanhs of
-            these.
+        facts: further columns for the row of this check in the details.
+        decides: False for a check of a secondary setting (a variation). It is shown, but it affects the verdict only if
+            its kind has no other check.
+        scale: "plain" if the values are the numbers to show, "log" or "atanh" if the values are logs or atanhs of these
+            numbers.
         reason: why the values are NaN.
-        tried: the number of epochs from which the best was chosen (see `at_some_epoch`); 1 for an ordinary check.
+        tried: the number of epochs among which the best was chosen (see `at_some_epoch`); 1 for an ordinary check.
 
     Raises:
         ValueError: not exactly one value per seed, a repeated seed, an empty region, or a negative floor.
@@ -132,23 +134,23 @@ class Check:
 
     @cached_property
     def numbers(self) -> Array:
-        """The values (n,), with NaN for infinite values."""
+        """The values (n,), with infinite values replaced by NaN."""
         numbers = np.asarray(self.values, dtype=np.float64)
         return np.where(np.isfinite(numbers), numbers, np.nan)
 
     @property
     def n(self) -> int:
-        """The number of seeds, or of runs for a share."""
+        """The number of seeds, or for a share the number of runs."""
         return self.share[1] if self.share is not None else len(self.seeds)
 
     @property
     def enough(self) -> bool:
-        """Whether there are enough seeds for a check; with fewer than three, the check only appears in the details."""
+        """Whether there are enough seeds (three); otherwise the check only appears in the details."""
         return self.share is not None or self.n >= FEWEST_SEEDS
 
     @cached_property
     def tests(self) -> Tests:
-        """The check's estimate, interval and p-values, arrays of shape (1, 1)."""
+        """The estimate, interval and p-values of the check, as arrays of shape (1, 1)."""
         return all_tests([self], held_of([self]))
 
     @property
@@ -159,24 +161,24 @@ class Check:
 
     @property
     def printed(self) -> Estimate:
-        """The estimate as a reader sees it: a mean of logs as a ratio, a mean of atanhs as a correlation."""
+        """The estimate as it is printed: a mean of logs as a ratio, a mean of atanhs as a correlation."""
         one = self.estimate
         value, low, high = (shown(number, self.scale) for number in (one.value, one.low, one.high))
         return Estimate(value, low, high, one.n)
 
     @property
     def p_false(self) -> float:
-        """One-sided p-value against the claim: chance of values this far beyond the bar if the claim is just true."""
+        """One-sided p-value against the claim: chance of values so far outside the region if the claim is just true."""
         return float(self.tests.false_p[0, 0])
 
     @property
     def p_true(self) -> float:
-        """One-sided p-value for the claim: chance of values this far inside the bar if the claim is just false."""
+        """One-sided p-value for the claim: chance of values so far inside the region if the claim is just false."""
         return float(self.tests.true_p[0, 0])
 
     @property
     def verdict(self) -> Literal["inside", "outside", "open"]:
-        """`inside`: the whole interval agrees with the claim. `outside`: the whole interval contradicts it.
+        """`inside`: the whole interval agrees with the claim. `outside`: the whole interval contradicts the claim.
 
         For a claim of the form "outside the region", `inside` means that the interval lies outside the region.
         """
@@ -187,7 +189,7 @@ class Check:
         return "outside" if self.p_false <= TAIL else "open"
 
     def row(self) -> dict[str, Any]:
-        """One line of the details, with all numbers as they are shown."""
+        """One row of the details, with all numbers on the scale shown to readers."""
         one = self.printed
         row = {
             "cell": self.cell,
@@ -208,12 +210,12 @@ class Check:
 
 
 def at_every_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> list[Check]:
-    """A claim about every epoch: each epoch is a check of the same cell and kind.
+    """The checks of a claim about every epoch: one check per epoch, all of the same cell and kind.
 
     Args:
-        check: cell, kind, seeds, region and the rest; its own values are ignored.
+        check: gives cell, kind, seeds, region and the other fields; its values are ignored.
         values: (E, n), one row per epoch.
-        epochs: (E,), the names of the epochs, which become the column `epoch` of the details.
+        epochs: (E,), the names of the epochs, for the column `epoch` of the details.
     """
     rows = np.asarray(values, dtype=np.float64)
     return [
@@ -223,14 +225,14 @@ def at_every_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> 
 
 
 def at_some_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> Check:
-    """A claim about at least one epoch: the check of the best epoch, corrected for the choice among E epochs.
+    """The check of a claim about at least one epoch: the best epoch, corrected for the choice among E epochs.
 
-    The p-value of this check for lying inside is multiplied by E, and its interval is widened to the confidence
-    1 - .05 / E (Bonferroni). The claim is false in the cell only if it is false at every epoch. So the p-value against
-    the claim is the largest over epochs, which is that of the best epoch. The best epoch is chosen from the data, so
-    checks of this kind have no pooled estimate.
+    The p-value for the claim is multiplied by E, and the interval is widened to confidence 1 - .05 / E (Bonferroni).
+    The claim is false in the cell only if it is false at every epoch. So the p-value against the claim is the largest
+    over all epochs, which is the p-value of the best epoch. Because the best epoch is chosen from the data, checks of
+    this kind have no pooled estimate.
 
-    The arguments are as for `at_every_epoch`; the floor of the check applies at every epoch.
+    For the arguments see `at_every_epoch`; the floor of the check applies at every epoch.
     """
     each = [one for one in at_every_epoch(check, values, epochs) if np.isfinite(one.numbers).all()]
     if not each:
@@ -240,7 +242,7 @@ def at_some_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> C
 
 
 def computed_together(checks: Sequence[Check]) -> None:
-    """Compute the tests of many checks in one pass, and store each with its check."""
+    """Compute the tests of many checks in one pass, and store each result in its check."""
     new = [check for check in checks if "tests" not in check.__dict__]
     if not new:
         return
@@ -250,7 +252,7 @@ def computed_together(checks: Sequence[Check]) -> None:
 
 
 def held_of(checks: Sequence[Check]) -> Held:
-    """The regions, cells and kinds of checks as arrays; cells and kinds are numbered in order of first appearance."""
+    """Collect regions, cells and kinds of checks in arrays; cells and kinds are numbered by first appearance."""
     cells = list(dict.fromkeys(check.cell for check in checks))
     kinds = list(dict.fromkeys(check.what for check in checks))
     return Held(
@@ -268,7 +270,7 @@ def held_of(checks: Sequence[Check]) -> Held:
 
 
 def values_of(checks: Sequence[Check]) -> tuple[Array, Mask]:
-    """The values of checks over the seeds of all of them, (C, S), and which seeds each check has, (C, S)."""
+    """The values of C checks over the union of their S seeds, (C, S), and which seeds each check has, (C, S)."""
     seeds: dict[Hashable, int] = {}
     for check in checks:
         for seed in check.seeds:
@@ -282,7 +284,7 @@ def values_of(checks: Sequence[Check]) -> tuple[Array, Mask]:
 
 
 def all_tests(checks: Sequence[Check], held: Held) -> Tests:
-    """The tests of checks as one repetition: Student's t-tests, and exact tests for shares."""
+    """Compute the tests of checks as a single repetition: Student's t-tests, and exact tests for shares."""
     values, member = values_of(checks)
     is_share = np.array([check.share is not None for check in checks], dtype=bool)
     tests = student_tests(values[None], member, held)

@@ -1,8 +1,8 @@
-"""Runs that learned nothing: ReLU networks whose features are zero, or nearly so.
+"""Find runs that learned nothing: ReLU networks whose features are zero or nearly zero.
 
-A run whose class means coincide to the last digit has no NC1, and its history is marked (`collapsed`). A run whose
-means lie a thousandth of the usual distance apart has an NC1 in the thousands. That number is unrelated to collapse,
-and it hides every other run on a line or an axis.
+If class means coincide to the last digit, NC1 is undefined, and the row of the history is marked (`collapsed`). If the
+means are a thousandth of the usual distance apart, NC1 is in the thousands. That number tells nothing about neural
+collapse, and it hides every other run on the axis of a figure.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ RELATIVE = (
     "mem_redrawn_relative",
     "mem_redrawn_noise_weighted_relative",
 )
-"""The readings that have no value where the class means coincide, since they are relative to their distance."""
+"""The readings that have no value if the class means coincide, because they are divided by the distance D."""
 
 
 def coincident(
     distance: NDArray[np.float64], run: NDArray[np.int64], last: NDArray[np.intp], peers: Sequence[NDArray[np.int64]]
 ) -> NDArray[np.bool_]:
-    """The rows of a history in which the class means practically coincide.
+    """Mark the rows of a history in which the class means practically coincide.
 
-    The distance D is compared with the median over the last rows of the runs of the same setting and loss: below 1% of
-    it, NC1 and readings that are divided by D have no value.
+    The distance D is compared with its median over the last rows of all runs with the same setting and loss. Below 1%
+    of the median, NC1 and all readings that are divided by D have no value.
 
     Args:
         distance: (H,), D in each row.

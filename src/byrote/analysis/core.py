@@ -1,12 +1,12 @@
-"""The arithmetic of the rule on arrays: many repetitions of many checks at once.
+"""The arithmetic of the verdict rule on arrays, for many repetitions of many checks at once.
 
-`decide` runs it on one repetition, `benchmarks/verdicts.py` and `power` run it on thousands. The letters in shapes: R
-repetitions, C checks, S seeds, K cells, W kinds of statistic.
+`decide` applies it to one repetition; `benchmarks/verdicts.py` and `power` apply it to thousands. The letters in shapes
+mean: R repetitions, C checks, S seeds, K cells, W kinds of statistic.
 
-Each check has two one-sided p-values. `false_p` tests whether the claim is false in the cell: it is the smaller of the
-two p-values for lying outside the region or, for a claim of the form "outside", the larger of the two for lying inside.
-`true_p` tests in the same way whether the claim is true; it is at most .025 where the whole 95% interval agrees with
-the claim.
+Each check has two one-sided p-values. A small `false_p` is evidence that the claim is false in the cell. It is the
+smaller of the p-values for lying below and above the region. For a claim that the value lies outside the region, it is
+the larger of the p-values for not lying below and not lying above. A small `true_p` is evidence that the claim is true;
+it is at most .025 where the whole 95% interval agrees with the claim.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ __all__ = [
 
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.intp]
-TAIL = 0.025  # the chance of a wrong verdict, one-sided; half for pooled tests, half for Holm's test
+TAIL = 0.025  # the one-sided chance of a wrong verdict: half for the pooled tests, half for Holm's test
 Word = Literal["holds", "fails", "holds except", "fails in", "inconclusive"]
 WORDS: tuple[Word, ...] = ("holds", "fails", "holds except", "fails in", "inconclusive")
 _HOLDS, _FAILS, _EXCEPT, _FAILS_IN, _OPEN = range(5)
-_EXACT = 1e-13  # a spread below this fraction of the mean is taken for rounding
+_EXACT = 1e-13  # a spread below this fraction of the mean is treated as rounding error
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class Held:
     high: Array
     outside: Mask  # (C,) whether the claim is that the value lies outside the region
     floor: Array  # (C,) the floor of the standard error
-    tried: Array  # (C,) the number of epochs that its epoch was chosen from, 1 for an ordinary check
+    tried: Array  # (C,) the number of epochs among which the epoch was chosen, 1 for an ordinary check
     pools: Mask  # (C,) whether the check enters the pooled estimate of its kind
 
     def take(self, index: Numbers) -> Held:
-        """The checks at `index`."""
+        """Select the checks at `index`."""
         place, ends = (self.cell[index], self.kind[index]), (self.low[index], self.high[index])
         return Held(*place, *ends, self.outside[index], self.floor[index], self.tried[index], self.pools[index])
 
@@ -74,11 +74,11 @@ class Tests:
     high: Array
     false_p: Array
     true_p: Array
-    wrong: Mask  # the estimate lies on the wrong side of the bar
+    wrong: Mask  # the estimate contradicts the claim
     inside: Mask  # the whole interval agrees with the claim
 
     def replaced(self, other: Tests, where: Mask) -> Tests:
-        """The tests, with those of `other` for the checks that the mask `where` (C,) selects."""
+        """Copy the tests, and take those of `other` for the checks that the mask `where` (C,) selects."""
         return Tests(
             np.where(where, other.value, self.value),
             np.where(where, other.low, self.low),
@@ -92,7 +92,7 @@ class Tests:
 
 @dataclass(frozen=True)
 class Pooled:
-    """The mean over cells of each kind, (R, W): NaN, with p = 1, where no check enters the mean."""
+    """The mean over cells for each kind, (R, W); NaN, with p = 1, if the kind has no check to pool."""
 
     value: Array
     low: Array
@@ -102,15 +102,15 @@ class Pooled:
 
 
 def student_tests(values: Array, member: Mask, held: Held) -> Tests:
-    """Test each check by Student's t with n - 1 degrees of freedom and its own standard error, at least its floor.
+    """Test each check by Student's t (n - 1 degrees of freedom) with its own standard error, but at least its floor.
 
     Args:
-        values: (R, C, S), one value per seed; values that `member` excludes are ignored.
+        values: (R, C, S), one value per seed; values outside the mask `member` are ignored.
         member: (C, S), the seeds that each check has.
         held: the regions.
 
-    A check with fewer than two seeds, with a value that is NaN, or without any spread or floor has an infinite
-    interval and p-values of 1.
+    A check has an infinite interval and p-values of 1 if it has fewer than two seeds, a value that is NaN, or neither
+    spread nor floor.
     """
     n = member.sum(1)
     mean, deviations = _centered(values, member, n)
@@ -127,7 +127,7 @@ def student_tests(values: Array, member: Mask, held: Held) -> Tests:
 
 
 def exact_tests(successes: Array, trials: Array, held: Held) -> Tests:
-    """Test each check as a share of independent runs, by Clopper-Pearson's interval and exact binomial p-values.
+    """Test each check as a share of independent runs, with the Clopper-Pearson interval and exact binomial p-values.
 
     Args:
         successes, trials: (R, C), whole numbers.
@@ -144,14 +144,14 @@ def exact_tests(successes: Array, trials: Array, held: Held) -> Tests:
 
 
 def pool(values: Array, member: Mask, held: Held) -> Pooled:
-    """The mean over the cells of each kind, with a standard error that allows for seeds shared by cells.
+    """The mean over the cells of each kind, with a standard error that accounts for seeds shared between cells.
 
-    Formula: with weight w = 1 / (cells x checks of the kind in the cell), 1 / k where each cell has one check,
-    se^2 = sum over seeds of (sum over checks of w (x - mean of its check) / sqrt(n (n - 1)))^2, at least the weighted
-    mean of the floors; Student's t has the smallest n - 1 degrees of freedom. Why: cells that share seeds vary together
-    and are not independent.
+    Formula: with weight w = 1 / (cells x checks of the kind in the cell), which is 1 / k if each of k cells has one
+    check, se^2 = sum over seeds of (sum over checks of w (x - mean of its check) / sqrt(n (n - 1)))^2, at least the
+    weighted mean of the floors; Student's t has n - 1 degrees of freedom, n the smallest number of seeds of a check.
+    Why: cells that share seeds vary together and are not independent.
 
-    Arguments as for `student_tests`; only checks with `held.pools` enter.
+    For the arguments see `student_tests`; only checks with `held.pools` are pooled.
     """
     count = int(held.kind.max()) + 1
     shape = (len(values), count)
@@ -183,7 +183,7 @@ def holm(p: Array, level: Array) -> Mask:
 
     Args:
         p: (R, C).
-        level: (R,), the chance of one false rejection or more.
+        level: (R,), the allowed chance of at least one false rejection.
 
     >>> holm(np.array([[0.004, 0.03, 0.02]]), np.array([0.025]))
     array([[ True, False, False]])
@@ -197,11 +197,11 @@ def holm(p: Array, level: Array) -> Mask:
 
 
 def judge(tests: Tests, pooled: Pooled, held: Held, may_hold: bool = True) -> tuple[Numbers, Mask]:
-    """The verdict of each repetition, as an index into `WORDS`, and the cells it names.
+    """The verdict of each repetition, as an index into `WORDS`, and the cells that the verdict names.
 
     Args:
-        tests, pooled: the tests of the checks whose premise is met.
-        may_hold: false where too few cells meet their premise, or a part of the claim was not tested.
+        tests, pooled: the tests of those checks that meet their premise.
+        may_hold: False if too few cells meet their premise, or if a part of the claim was not tested.
 
     Returns: (R,) words; (R, K) the cells in which Holm rejects a check.
     """
@@ -224,11 +224,12 @@ def judge(tests: Tests, pooled: Pooled, held: Held, may_hold: bool = True) -> tu
 
 
 def nearly_all(tests: Tests, share: float, may_hold: bool = True) -> Numbers:
-    """The verdict on a claim about nearly all cells: at least u = ceil(share k) of k cells lie inside.
+    """The verdict on the claim that nearly all cells, at least u = ceil(share k) of k, lie inside.
 
-    Rule: let p(1) <= p(2) <= ... be the p-values for lying inside, and p'(1) <= p'(2) <= ... those for lying outside.
-    The claim holds where (k - u + 1) p(u) <= .025, and it fails where u p'(k - u + 1) <= .025. These are Bonferroni's
-    tests of partial conjunctions (Benjamini and Heller 2008). Each is valid for any dependence between cells.
+    Rule: let p(1) <= p(2) <= ... be the p-values for lying inside, and p'(1) <= p'(2) <= ... the p-values for lying
+    outside. The claim holds if (k - u + 1) p(u) <= .025, and it fails if u p'(k - u + 1) <= .025. These are
+    Bonferroni's tests of partial conjunctions (Benjamini and Heller 2008). Each is valid for any dependence between
+    cells.
 
     Returns: (R,) indices into `WORDS`.
     """
@@ -244,7 +245,7 @@ def nearly_all(tests: Tests, share: float, may_hold: bool = True) -> Numbers:
 def _tests(
     value: Array, ends: tuple[Array, Array], tails: tuple[Array, Array, Array, Array], known: Mask, held: Held
 ) -> Tests:
-    """The p-values of the claim, from those for lying below the region, above it, not below it and not above it."""
+    """Combine the p-values for lying below, above, not below and not above the region into those of the claim."""
     below, above, inside_low, inside_high = tails
     apart, within = np.minimum(below, above), np.maximum(inside_low, inside_high)
     false_p, true_p = np.where(held.outside, within, apart), np.where(held.outside, apart, within)
@@ -264,13 +265,13 @@ def _tests(
 
 
 def _centered(values: Array, member: Mask, n: Numbers) -> tuple[Array, Array]:
-    """The mean over the seeds of each check, (R, C), and the deviations from it, (R, C, S), 0 for other seeds."""
+    """The mean over the seeds of each check, (R, C), and each seed's deviation, (R, C, S), 0 for seeds it lacks."""
     mean = np.where(member, values, 0.0).sum(-1) / np.maximum(n, 1)
     return mean, np.where(member, values - mean[..., None], 0.0)
 
 
 def _error(squares: Array, mean: Array, n: Numbers, floor: Array) -> Array:
-    """The standard error of each mean, at least its floor; 0 where there is neither spread nor floor."""
+    """The standard error of each mean, at least its floor; 0 if there is neither spread nor floor."""
     error = np.sqrt(squares / np.maximum(n * (n - 1.0), 1.0))
     return np.maximum(np.where(error > _EXACT * np.abs(mean), error, 0.0), floor)
 
@@ -282,7 +283,7 @@ def _cell_weights(cell: Numbers) -> Array:
 
 
 def _any(mask: Mask, of_cell: Mask) -> Mask:
-    """(R, C), (C, K) -> (R, K): whether any check of each cell is set."""
+    """(R, C), (C, K) -> (R, K): whether the flag is set for any check of each cell."""
     return np.asarray(mask.astype(np.float32) @ of_cell.astype(np.float32) > 0)
 
 

@@ -1,4 +1,4 @@
-"""Names of settings, data sets, networks, and losses, from the fields in which they differ."""
+"""Name settings, data sets, networks, and losses by the fields in which they differ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAPERS: dict[str, dict[str, Any]] = {
     "RLL": {"kind": "robust_log", "alpha": 0.1},
     "nMSE": {"kind": "normalized_mse", "scale": 1.0},
 }
-"""The losses of the two papers as specs, by the names that claims use; another parameter makes it another loss."""
+"""The losses of the two papers as specs, by the names in claims; with a different parameter, a loss is another loss."""
 
 _DATASETS = {
     "fashion_mnist": "Fashion-MNIST",
@@ -61,11 +61,11 @@ _NONE = {"start": "from scratch"}
 _FOLLOWS = (
     "training.evaluate_every",
     "training.schedule.every",
-)  # fields that change with the epochs
+)  # fields whose values follow from the number of epochs
 
 
 def dataset_name(kind: str) -> str:
-    """The name of a data set in papers; an unknown kind is returned as it is.
+    """The name of a data set in papers; an unknown kind is returned unchanged.
 
     >>> dataset_name("cifar10"), dataset_name("my:Own")
     ('CIFAR-10', 'my:Own')
@@ -74,7 +74,7 @@ def dataset_name(kind: str) -> str:
 
 
 def network_name(kind: str) -> str:
-    """The name of a network in papers; an unknown kind is returned as it is.
+    """The name of a network in papers; an unknown kind is returned unchanged.
 
     >>> network_name("resnet32")
     'ResNet-32'
@@ -83,7 +83,7 @@ def network_name(kind: str) -> str:
 
 
 def dataset_of(fields: Mapping[str, Any]) -> str:
-    """The data set of a setting, whatever its classes; a user's own files are distinguished by their content.
+    """The data set of a setting, without regard to the chosen classes; a user's own files are told apart by content.
 
     >>> dataset_of({"data.kind": "mnist", "data.classes": [0, 1]})
     'MNIST'
@@ -114,7 +114,7 @@ def _value(value: Any) -> str:
 
 
 def _phrase(path: str, value: Any) -> str:
-    """One field in words; a path that has no words of its own is named by its last part.
+    """One field in words; a path without its own words is named by its last part.
 
     >>> _phrase("noise.kind", "pair_flip"), _phrase("training.clip", 1.0), _phrase("start", None)
     ('pair flip noise', 'clipping 1', 'from scratch')
@@ -130,10 +130,10 @@ def _phrase(path: str, value: Any) -> str:
 
 
 def titles(settings: Sequence[Mapping[str, Any]], runs: Sequence[int]) -> list[str]:
-    """A title for each setting: its data, its network, and how it differs from the main setting of that pair.
+    """Create a title for each setting: its data, its network, and its differences from the main setting of that pair.
 
-    The main setting is the one with the most runs, the first among equals. Noise laws are always named where they
-    differ. Two settings never share a title: if their titles would be the same, a number is added.
+    The main setting of a pair (data, network) is the setting with the most runs, and the first of these in a tie. If
+    noise laws differ, they are always named. No two settings have the same title: a number is added if necessary.
 
     Args:
         settings: the fields of each, by path.
@@ -151,7 +151,7 @@ def titles(settings: Sequence[Mapping[str, Any]], runs: Sequence[int]) -> list[s
         law = fields.get("noise.kind")
         same_law = [settings[place] for place in alike if settings[place].get("noise.kind") == law]
         differing = [path for path in fields if _differs(path, main, fields)]
-        if law != main.get("noise.kind"):  # the differences among the settings with another law
+        if law != main.get("noise.kind"):  # the differences among the settings with a different law
             differing = [path for path in differing if not path.startswith("noise.")]
             differing += [path for path in fields if path.startswith("noise.") and _vary(path, same_law)]
         words = [_phrase("noise.kind", law)] if len(laws) > 1 and law is not None else []
@@ -165,10 +165,10 @@ def titles(settings: Sequence[Mapping[str, Any]], runs: Sequence[int]) -> list[s
 
 
 def _differs(path: str, main: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
-    """Whether a field distinguishes a setting from the main one; a field that only follows from the epochs does not."""
+    """Whether a field distinguishes a setting from the main setting; fields that follow from the epochs do not."""
     if path in _FOLLOWS and main.get("training.epochs") != fields.get("training.epochs"):
         return False
-    if fields[path] is None and path not in main:  # the main setting has a component where this one has none
+    if fields[path] is None and path not in main:  # the main setting has a component that this setting lacks
         return any(other.startswith(f"{path}.") for other in main)
     return _value(main.get(path)) != _value(fields[path])
 
@@ -180,16 +180,16 @@ def _vary(path: str, settings: Sequence[Mapping[str, Any]]) -> bool:
 def loss_names(
     losses: Sequence[tuple[str, Mapping[str, Any]]], counts: Sequence[int], settings: Sequence[Collection[int]] = ()
 ) -> list[str]:
-    """A name for each loss with its fields: the papers' names for their losses, the bare name for the main variant.
+    """Name each loss: the papers' names for their losses, the bare short name for the main variant.
 
-    The main variant has the most runs. The names of the others add the fields in which they differ from the losses that
-    they are compared with, so that no two losses of a setting share a name. Losses that never occur in the same setting
-    may share a name: each is, for example, the cross-entropy of its own setting.
+    The main variant is the variant with the most runs. The names of the other variants add the fields that tell them
+    apart, so that no two losses of a setting have the same name. Losses that never occur in the same setting may have
+    the same name: each is, for example, the cross-entropy of its own setting.
 
     Args:
-        losses: the short name and the fields of each loss; fields that are bound to the loss have dotted paths.
+        losses: the short name and the fields of each loss; fields that the study sets per loss have dotted paths.
         counts: the number of runs of each.
-        settings: the numbers of the settings that each was run in (default: all were run in one).
+        settings: for each loss the numbers of the settings in which it was run (default: one setting for all).
 
     >>> variants = [("RLL", {"kind": "robust_log", "alpha": 0.1}), ("RLL", {"kind": "robust_log", "alpha": 0.45})]
     >>> loss_names(variants, [3, 9])
@@ -212,9 +212,9 @@ def loss_names(
 
 
 def _company(shorts: Sequence[str], settings: Sequence[Collection[int]]) -> list[int]:
-    """For each loss, the first loss with its short name that shares a setting with it, directly or through others."""
+    """For each loss, the first loss of the same short name that shares a setting with it, directly or via others."""
     first = list(range(len(shorts)))
-    for _ in shorts:  # n rounds are enough to join a chain of n losses
+    for _ in shorts:  # n rounds are enough to connect a chain of n losses
         for one, other in combinations(range(len(shorts)), 2):
             if shorts[one] == shorts[other] and not set(settings[one]).isdisjoint(settings[other]):
                 first[one] = first[other] = min(first[one], first[other])

@@ -1,4 +1,4 @@
-"""The memorization-dilation regression on arrays: NC1 and its square root against mem, with intervals over seeds."""
+"""Regress dilation on memorization, on arrays: NC1 and its square root against mem, with intervals over seeds."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ class LineFit:
     slope: float  # NaN where the runs do not determine a line
     intercept: float
     over_seeds: Sample  # the slope as one pseudo-value per seed; `over_seeds.estimate()` has the interval
-    r_squared: float  # explained share of the variance of y
-    left_out_r_squared: float  # the same, but each group is predicted from the others; NaN without groups
-    left_out_error: float  # root mean square error of those predictions, in units of y
+    r_squared: float  # the share of the variance of y that the line explains
+    left_out_r_squared: float  # the same, with each group predicted from the other groups; NaN without groups
+    left_out_error: float  # root mean square error of predicting each group from the others, in units of y
     count: int  # runs used
-    dropped: int  # runs left out because x or y is NaN (collapsed run, or no corrupted sample)
+    dropped: int  # number of runs left out because x or y is NaN (collapsed run, or no corrupted sample)
 
 
 @dataclass(frozen=True)
 class DilationFit:
-    """NC1 as a line in mem (MD Fig. 1), its square root as a line in mem (MD's model), and the better predictor."""
+    """NC1 as a line in mem (MD Fig. 1), sqrt(NC1) as a line in mem (MD's model), and which predicts better."""
 
     straight: LineFit  # NC1 = a + b mem
     root: LineFit  # sqrt(NC1) = a + b mem
-    straight_error: float  # root mean square error of left-out NC1, from the line through NC1
+    straight_error: float  # root mean square error for the NC1 of left-out groups, from the line through NC1
     root_error: float  # the same, from the squared predictions of the line through sqrt(NC1)
     better: str  # "straight", "root", or "undecided" without a left-out error
 
 
 def printed(sample: Sample, confidence: float = 0.95) -> Estimate:
-    """A sample's estimate as a reader sees it: a ratio for logs, a correlation for atanh.
+    """A sample's estimate as it is printed: a ratio for logs, a correlation for atanhs.
 
-    Without an interval, it is the value of all runs at once, with infinite ends.
+    Without an interval, this is the value of all runs at once, with infinite ends.
 
     >>> printed(Sample(np.log([2.0, 2.0]), (0, 1), "log", float(np.log(2.0)))).value
     2.0
@@ -68,16 +68,16 @@ def fit_line(
     """Least-squares line through runs, the slope's interval over seeds, and its error on left-out groups.
 
     Formula: slope = cov(x, y) / var(x). Left-out R^2 = 1 - sum (y - yhat)^2 / sum (y - ymean)^2, where yhat of a group
-    (such as a noise rate) comes from the line through the other groups; it is negative when a constant would predict
-    better. An ordinary R^2 is nearly always high where both axes grow with the noise rate.
+    (such as a noise rate) comes from the line through the other groups. Left-out R^2 is negative if a constant would
+    predict better. An ordinary R^2 is nearly always high if both axes grow with the noise rate.
 
     Args:
         x, y: (n,) numbers; runs with a NaN in either are dropped and counted.
         seeds: (n,) keys. All runs of a seed share their noise and initial weights, so the jackknife leaves them out
-            together. Without seeds, each run counts as a seed of its own.
-        groups: (n,) keys, for the left-out error, which needs three or more groups.
+            together. Without seeds, each run is treated as its own seed.
+        groups: (n,) keys for the left-out error; at least three groups are needed.
 
-    Returns: a `LineFit`; NaN where the remaining runs do not determine a line (fewer than two different x).
+    Returns: a `LineFit`; NaN if the remaining runs do not determine a line (fewer than two different x).
 
     Raises:
         ValueError: arrays of different lengths.
@@ -111,9 +111,10 @@ def fit_dilation(
 ) -> DilationFit:
     """Decide whether NC1 or its square root is linear in mem.
 
-    Claim: MD's Fig. 1 plots NC1, a ratio of variances, against mem and calls it linear; its model makes the ratio of
-    standard deviations linear and thus NC1 quadratic. Both are fitted; the better fit has the smaller left-out error,
-    measured on NC1 for both (predictions of the root are squared, and negative ones are taken as 0).
+    Claim: MD's Fig. 1 plots NC1, a ratio of variances, against mem and calls the relation linear. In MD's model the
+    ratio of standard deviations is linear in mem, so NC1 is quadratic. Both are fitted; the better fit has the smaller
+    left-out error. The error is measured on NC1 for both fits: predictions of the root are squared, and negative
+    predictions become 0.
 
     Args:
         mem: (n,) memorization, one number per run.
@@ -148,17 +149,17 @@ def slope_ratio(
     *,
     confidence: float = 0.95,
 ) -> Estimate:
-    """The slope of one set of runs divided by that of another, such as label smoothing and cross-entropy (claim A4).
+    """The slope of one set of runs divided by the slope of another, such as label smoothing / cross-entropy (claim A4).
 
-    Why: the logarithm of the ratio has one pseudo-value for each seed that both sets contain, so that common effects of
-    a seed cancel. Runs of other seeds are left out.
+    Why: the logarithm of the ratio has one pseudo-value for each seed in both sets, so that common effects of a seed
+    cancel. Runs of seeds that are in only one set are left out.
 
     Args:
         above: (x, y, seeds) of the runs whose slope is the numerator, each (n,).
-        below: the same for the runs whose slope is the denominator.
+        below: (x, y, seeds) of the runs whose slope is the denominator.
         confidence: in (0, 1).
 
-    Returns: the ratio with its interval; NaN where a slope is not above 0, with all seeds or with one left out.
+    Returns: the ratio with its interval; NaN if a slope is not above 0, with all seeds or with one left out.
 
     Raises:
         ValueError: arrays of different lengths.
@@ -174,7 +175,7 @@ def slope_ratio(
 def _points(
     x: ArrayLike, y: ArrayLike, seeds: Sequence[Hashable] | None, groups: Sequence[Hashable] | None
 ) -> tuple[Points, Array, Array, list[Hashable] | None]:
-    """The runs that have both numbers, as points by seed and as arrays, and the groups of these runs."""
+    """Select the runs with finite x and y; return them as points by seed and as arrays, with their groups."""
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     lengths = [len(column) for column in (a, b, seeds, groups) if column is not None]
     if a.ndim != 1 or len(set(lengths)) > 1:

@@ -1,9 +1,10 @@
-"""Fit the two-class model to measured runs, and derive predictions that can fail from its parameters (claim C3).
+"""Fit the two-class model to measured runs, and use the fitted parameters for testable predictions (claim C3).
 
-`fit_history` takes the last readings of stored runs as columns, `fit_runs` takes plain arrays with one entry per run.
-The measured dilation r/D is computed from NC1 = 2 s (r/D)^2, where s is the share of the variance that the law puts
-along the differences of class means (1 - 1/N for circle and disc, 1 for two-point and segment). Intervals are over
-seeds, by the jackknife: the model is fitted once to all runs and once without each seed.
+`fit_history` takes a table with the last readings of stored runs, and `fit_runs` takes plain arrays with one entry per
+run. The measured dilation r/D is computed from NC1 = 2 s (r/D)^2. Here s is the share of the within-class variance
+along the differences of class means; it depends on the law of the spread (1 - 1/N for circle and disc, 1 for two-point
+and segment). Intervals over seeds come from the jackknife: the model is fitted once to all runs and once without each
+seed.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ KINDS_OF: dict[str, Kind] = {
     "MSE-p": "squared-probabilities",
     "RLL": "robust-log",
 }
-"""The losses of the model: their short names in tables, and their kinds in the model."""
+"""The losses that the model covers: their short names in tables, and their kinds in the model."""
 NEEDS = ("loss", "alpha", "rate", "seed", "realised_rate", "mem_mean", "nc1_test", "class_distance")
-"""The columns a fit reads."""
+"""The columns that a fit needs."""
 _NO_DISTANCES = "the two losses share no eta and seed, with all seeds or with one left out"
 _NO_LAMBDAS = "no penalties give the measured distances, with all seeds or with one left out"
 _NO_SLOPE = "dilation does not rise with memorization under the reference loss, with all seeds or with one left out"
@@ -60,9 +61,9 @@ _NO_SLOPE = "dilation does not rise with memorization under the reference loss, 
 class Fit:
     """The fit of the model to the data. `fits` is True only if `reasons` is empty.
 
-    Each `Sample` has the value of all runs in `whole` and one pseudo-value per seed; those marked `log` are logarithms.
-    slope: C_MD. gamma: D of the reference over D of the partner, which in the model is at least gamma_least. slopes: of
-    dilation against memorization, by loss.
+    Each `Sample` has the value of all runs in `whole` and one pseudo-value per seed; the fields marked `log` hold
+    logarithms. `slope` is C_MD. `gamma` is D of the reference loss divided by D of the partner loss; in the model it is
+    at least `gamma_least`. `slopes` are the slopes of dilation against memorization, by loss.
     """
 
     reference: str
@@ -84,7 +85,7 @@ class Fit:
 
 
 class Columns(Protocol):
-    """Columns by name, such as a table of runs or a dictionary of arrays."""
+    """Anything that gives columns by name, such as a table of runs or a dictionary of arrays."""
 
     def __getitem__(self, name: str, /) -> NDArray[Any]:
         """One column."""
@@ -99,7 +100,7 @@ def mean_eta(final: Columns) -> dict[float, float]:
 
 
 def readable(final: Columns) -> NDArray[np.bool_]:
-    """Which runs have every reading that a fit needs; without noise there is no mem."""
+    """Which runs have every reading that a fit needs; runs without noise need no mem."""
     names = [name for name in NEEDS if name not in ("loss", "alpha", "mem_mean")]
     finite = np.all([np.isfinite(np.asarray(final[name], dtype=np.float64)) for name in names], axis=0)
     mem, rho = (np.asarray(final[name], dtype=np.float64) for name in ("mem_mean", "realised_rate"))
@@ -107,23 +108,24 @@ def readable(final: Columns) -> NDArray[np.bool_]:
 
 
 def fittable(final: Columns) -> bool:
-    """Whether CE and LS have three rates with equal seeds in common (one rate may be 0), as a fit needs."""
+    """Whether the data suffice for a fit: CE and LS share three rates with the same seeds (one rate may be 0)."""
     loss, rate, seed = (np.asarray(final[name])[readable(final)] for name in ("loss", "rate", "seed"))
     pairs = [set(zip(rate[loss == name].tolist(), seed[loss == name].tolist(), strict=True)) for name in ("CE", "LS")]
     return len({one for one, _ in pairs[0] & pairs[1]}) >= FEWEST_RATES
 
 
 def fit_history(final: Columns, law: str = "circle", predict: bool = True) -> Fit:
-    """Fit the model to runs of one setting (two classes) that differ by loss, rate and seed.
+    """Fit the model to the runs of one two-class setting, which differ in loss, rate and seed.
 
-    A run's eta is n_corrupted / n_clean = rho / (1 - rho), rho its realised rate; runs of one nominal rate form a cell
-    at their mean eta. The model's memorization is eta times the mean distance of a corrupted sample to the test mean of
-    its true class (mem_mean; the stored mem_noise_weighted divides by all samples, not by the clean samples), and 0
-    without noise.
+    The eta of a run is n_corrupted / n_clean = rho / (1 - rho), where rho is its realised rate. Runs of one nominal
+    rate form a cell, and the cell has their mean eta. Memorization in the model is eta times the mean distance of a
+    corrupted sample to the test mean of its true class (mem_mean), and 0 without noise. The stored column
+    mem_noise_weighted is different: it divides by the number of all samples, not of clean samples.
 
     Args:
         final: columns with one entry per run: loss, alpha, rate, seed, realised_rate, mem_mean, nc1_test,
-            class_distance. Runs of losses unknown to the model, or without a reading, are left out.
+            class_distance. Runs with a loss that the model does not cover, or without one of these readings, are left
+            out.
         law: the law of the features' spread within a class.
         predict: whether to solve the model for each loss and eta; if not, only slopes and parameters are computed.
 
@@ -144,7 +146,7 @@ def fit_history(final: Columns, law: str = "circle", predict: bool = True) -> Fi
 
 
 def _models(names: NDArray[np.str_], alphas: NDArray[np.float64]) -> Models:
-    """The kind and alpha of each loss that was run, in the order of KINDS_OF."""
+    """The kind and alpha of each loss in the data, in the order of KINDS_OF."""
     models: dict[str, tuple[Kind, float]] = {}
     for name, kind in KINDS_OF.items():
         used = np.unique(alphas[(names == name) & np.isfinite(alphas)])
@@ -169,12 +171,11 @@ def fit_runs(
     partner: str = "LS",
     predict: bool = True,
 ) -> Fit:
-    """Fit C_MD to the reference loss and the lambdas to the distances of reference and partner; predict the rest.
+    """Fit C_MD to the reference loss and the lambdas to D of reference and partner loss; predict everything else.
 
     Args:
         loss: (R,), the name of each run's loss.
-        eta: (R,), n_corrupted / n_clean. Runs of equal eta are one cell, so if the realised rate varies, pass its mean
-            over seeds.
+        eta: (R,), n_corrupted / n_clean. Runs of equal eta form one cell, so if eta varies over seeds, pass the mean.
         memorization: (R,), the run's own eta times the mean distance of a corrupted sample to the test mean of its true
             class.
         nc1: (R,), NC1 on test data.
@@ -183,17 +184,17 @@ def fit_runs(
         models: kind and alpha of each loss in the data, such as {"CE": ("smoothing", 0.), "LS": ("smoothing", .1)}.
         num_classes: N.
         law: the law of the features' spread within a class.
-        reference: the loss that gives C_MD and the floor.
-        partner: the loss that gives the lambdas together with the reference.
+        reference: the loss from which C_MD and the floor (dilation without memorization) are fitted.
+        partner: the loss that, together with the reference, determines the lambdas (penalties on weights and features).
         predict: whether to solve the model for each loss and eta.
 
     Raises:
         ValueError: arrays of unequal length, a loss without a model, or fewer than three runs of the
             reference loss.
 
-    `fits` requires three things: every loss has a rising line with an R^2 of at least .8; lambdas exist for the pair;
-    and in every cell the predicted memorization (raw model) is within a factor of 1.25 of the measured memorization.
-    `reasons` lists the failures.
+    `fits` is True under three conditions. For every loss, dilation rises with memorization on a line with R^2 of at
+    least .8. Lambdas exist for the pair of losses. In every cell, the memorization predicted by the raw model is within
+    a factor of 1.25 of the measured memorization. `reasons` lists the failures.
     """
     share = 1 - 1 / num_classes if law in ("circle", "disc") else 1.0
     runs = Runs.of(loss, eta, memorization, nc1, distance, seed, share)

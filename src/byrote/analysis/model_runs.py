@@ -1,4 +1,4 @@
-"""The runs that the two-class model is fitted to, and its parameters from all runs and without each seed."""
+"""The runs to which the two-class model is fitted, and its parameters from all runs and without each seed."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Seeds:
-    """The seeds that a statistic is taken over, and how often each run counts in its n + 2 readings.
+    """The n seeds of a statistic, and the weight of each run in the n + 2 values of the statistic.
 
-    The first reading uses every run, the second the runs of these seeds, and each of the others leaves out one of these
-    seeds. The first two are the same if no other seed was run.
+    The first value uses every run, the second uses the runs of these seeds, and each of the other n leaves out one of
+    these seeds. The first two are equal if no other seed was run.
     """
 
     seeds: tuple[int, ...]
     weights: Array  # (n + 2, R)
 
     def sample(self, readings: Array, scale: Scale = "plain", why: str = "") -> Sample:
-        """The pseudo-values of (n + 2) readings on `scale`; `whole` is the reading of every run."""
+        """Turn (n + 2) values on `scale` into pseudo-values; `whole` is the value from every run."""
         return replace(sampled(readings[1:], self.seeds, scale, why), whole=float(readings[0]))
 
     def mean(self, mine: Mask, values: Array) -> Array:
-        """Mean of some runs' values in each reading, (n + 2,); NaN where the reading has none of these runs."""
+        """The weighted mean over the selected runs, (n + 2,); NaN where none of these runs has a weight."""
         w = self.weights[:, mine]
         count = w.sum(axis=1)
         return np.where(count > 0, w @ values[mine] / np.where(count > 0, count, 1.0), np.nan)
@@ -55,7 +55,7 @@ class Runs:
         cls, loss: Sequence[str], eta: ArrayLike, memorization: ArrayLike, nc1: ArrayLike, distance: ArrayLike,
         seed: ArrayLike, share: float,
     ) -> Runs:  # fmt: skip
-        """Runs whose readings are all finite and whose D is above 0, with the dilation r/D from NC1 = 2 share (r/D)^2.
+        """Select the runs with finite readings and D above 0, and compute the dilation r/D from NC1 = 2 share (r/D)^2.
 
         Raises:
             ValueError: arrays of different lengths.
@@ -69,7 +69,7 @@ class Runs:
         return cls(names[good], columns[0][good], columns[1][good], spread, columns[3][good], seeds[good])
 
     def of_loss(self, name: str) -> Mask:
-        """Which runs have this loss."""
+        """Mask of the runs with this loss."""
         return np.asarray(self.loss == name)
 
     def points(self, name: str) -> Points:
@@ -84,14 +84,14 @@ class Runs:
         return tuple(sorted(set.intersection(*each)))
 
     def seeds(self, seeds: tuple[int, ...]) -> Seeds:
-        """These seeds, with the weights of their readings."""
+        """These seeds, with the weights of the runs in each of the n + 2 values."""
         member = np.array(seeds, dtype=np.int64)[:, None] == self.seed[None, :]  # (n, R)
         return Seeds(seeds, np.concatenate([np.ones((1, len(self.seed))), leaving_out(len(seeds)) @ member]))
 
     def distances(self, at: Seeds, first: str, second: str) -> tuple[Array, Array]:
-        """Mean D of two losses at the smallest eta they share, where memorization disturbs the class means least.
+        """Mean D of two losses at the smallest common eta, where memorization changes the class means least.
 
-        Each is (n + 2,), over the seeds that both losses have at that eta.
+        Each mean is (n + 2,), over the seeds that both losses have at this eta.
         """
         both = [self.of_loss(first), self.of_loss(second)]
         for fact in (self.eta, self.seed):
@@ -104,11 +104,11 @@ class Runs:
 
 @dataclass(frozen=True)
 class Parameters:
-    """The model's parameters in each reading of `at`, (n + 2,): NaN where the runs do not determine them."""
+    """The model's parameters for all runs and without each seed of `at`, (n + 2,); NaN if the runs do not suffice."""
 
     at: Seeds
     slope: Array  # C_MD
-    floor: Array  # dilation at no memorization
+    floor: Array  # dilation without memorization
     distance: Array  # D of the reference
     gamma: Array  # D of the reference over D of the partner
     lambda_w: Array
@@ -116,7 +116,7 @@ class Parameters:
 
 
 def parameters(runs: Runs, at: Seeds, reference: str, partner: str, alpha: float, num_classes: int) -> Parameters:
-    """C_MD and the floor from the line of the reference loss; the penalties from D under both losses.
+    """Compute C_MD and the floor from the line of the reference loss, and the penalties from D under both losses.
 
     Args:
         runs: all runs.
@@ -133,7 +133,7 @@ def parameters(runs: Runs, at: Seeds, reference: str, partner: str, alpha: float
 
 
 def _line(weights: Array, runs: Runs, mine: Mask) -> tuple[Array, Array]:
-    """Slope and floor of dilation against memorization in each reading; NaN where x does not vary."""
+    """Slope and floor of dilation against memorization, (n + 2,) each; NaN where memorization does not vary."""
     w, x, y = weights[:, mine], runs.memorization[mine], runs.dilation[mine]
     if len(x) < 3 or np.ptp(x) == 0:
         return (np.full(len(weights), np.nan),) * 2

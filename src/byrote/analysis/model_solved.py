@@ -1,4 +1,4 @@
-"""Slopes and memorization of each loss, as the fitted model predicts them and as they were measured."""
+"""Slopes and memorization of each loss: predicted by the fitted model and measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from byrote.theory.predicted import VARIANTS, Variant, predicted, solved_at_once
 
 __all__ = ["FEWEST_RATES", "Models", "Prediction", "SlopeRatio", "Task", "slope_ratios", "solve"]
 
-Models: TypeAlias = Mapping[str, tuple[Kind, float]]  # maps a loss's name in the data to its kind and alpha
+Models: TypeAlias = Mapping[str, tuple[Kind, float]]  # maps the name of a loss in the data to its kind and alpha
 FEWEST_RATES = 3
 _NO_PREDICTION = "the model predicts nothing there, with all seeds or with one left out"
 _NO_READING = "the cell has no run, with all seeds or with one left out"
@@ -28,8 +28,8 @@ _NO_RATIO = "the two losses share no eta and seed, with all seeds or with one le
 class SlopeRatio:
     """log(measured slope / predicted slope) of dilation against memorization, for one loss.
 
-    The prediction comes from the slope of the reference loss. Over the eta and seeds that both losses have, the slopes
-    are equal in the raw model and proportional to 1/D in the scale-free model.
+    The prediction is derived from the slope of the reference loss, over the eta and seeds that both losses have. The
+    slopes of the two losses are equal in the raw model and proportional to 1/D in the scale-free model.
     """
 
     variant: Variant
@@ -41,11 +41,12 @@ class SlopeRatio:
 class Prediction:
     """Predicted and measured memorization and dilation of one loss at one eta.
 
-    Predictions are NaN where the model has none. If minima had to be searched for, predictions have no pseudo-values.
+    Predictions are NaN where the model makes none. If the minima had to be searched for, there are no pseudo-values.
 
-    predicted_dilation: r/D plus the floor of the reference loss, which the measured dilation also contains.
-    memorization_ratio: log(measured / predicted), paired by seed. gave_parameters: the loss is one of the two whose
-    slope or distances determine the parameters (their memorization does not).
+    `predicted_dilation` is r/D plus the floor of the reference loss, because the measured dilation also contains the
+    floor. `memorization_ratio` is log(measured / predicted), paired by seed. `gave_parameters` is True for the
+    reference and the partner loss: their slope and distances D determine the parameters, but their memorization does
+    not.
     """
 
     variant: Variant
@@ -72,7 +73,7 @@ class Task:
     _solved: dict[tuple[int, ...], Parameters] = field(default_factory=dict, repr=False, compare=False)
 
     def parameters(self, seeds: tuple[int, ...]) -> Parameters:
-        """The model's parameters over these seeds, computed once."""
+        """The model's parameters over these seeds; each set of seeds is computed only once."""
         if seeds not in self._solved:
             at, alpha = self.runs.seeds(seeds), self.models[self.partner][1]
             one = model_runs.parameters(self.runs, at, self.reference, self.partner, alpha, self.num_classes)
@@ -81,7 +82,7 @@ class Task:
 
 
 def slope_ratios(task: Task, name: str) -> list[SlopeRatio]:
-    """One for each variant and loss, except the reference and losses that share fewer than three eta with it."""
+    """One ratio per variant and loss, without the reference and losses that share fewer than three eta with it."""
     mine, theirs = task.runs.points(name), task.runs.points(task.reference)
     if name == task.reference or len(mine.shared_with(theirs)[0].etas) < FEWEST_RATES:
         return []
@@ -109,7 +110,7 @@ class _Cell:
 
 
 def solve(task: Task) -> tuple[Prediction, ...]:
-    """The predictions of every loss at every eta above 0, by variant, in the order of the models."""
+    """The predictions for every loss at every eta above 0, by model variant, in the order of `models`."""
     cells = _cells(task)
     predictions = []
     for variant in VARIANTS:
@@ -139,10 +140,10 @@ _Answers: TypeAlias = dict[tuple[str, float], tuple[Array, Array]]
 
 
 def _answers(task: Task, variant: Variant, kind: Kind, cells: Sequence[_Cell]) -> _Answers:
-    """Memorization and r/D of the cells of one kind of loss in each reading; NaN where the model has none.
+    """Memorization and r/D of the cells of one kind of loss, (n + 2,) each; NaN where the model gives no value.
 
-    All readings of all cells are solved in one call, and equal readings only once. Where several minima must be
-    searched for, only the first reading is solved.
+    All parameter sets of all cells are solved in one call, and equal sets only once. If minima must be searched for,
+    only the first set of each cell (all runs) is solved.
     """
     own = [cell for cell in cells if task.models[cell.loss][0] == kind]
     whole = solved_at_once(kind, task.num_classes)

@@ -1,4 +1,4 @@
-"""Forecast how many more seeds would decide a claim, by simulation from its checks so far under the same rule."""
+"""Forecast how many more seeds would decide a claim: simulate new seeds from the checks so far and apply the rule."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _HIGHEST_CORRELATION = 0.95
 
 @dataclass(frozen=True)
 class Power:
-    """How many seeds to add (or runs, if all checks are shares)."""
+    """How many seeds to add, or how many runs if all checks are shares."""
 
     seeds: int | None  # None: more than `most`, or no forecast is possible
-    chance: float  # the share of draws that are decided with `seeds` more, or with `most`
+    chance: float  # the share of draws that are decided with `seeds` more (with `most` if `seeds` is None)
     words: dict[Word, float]  # the share of draws that end in each verdict
     reason: str
 
@@ -42,19 +42,19 @@ def power(
     draws: int = 400,
     chance: float = 0.8,
 ) -> Power:
-    """The smallest number of added seeds with which the rule decides in `chance` of the draws.
+    """The smallest number of added seeds with which the rule gives a verdict in a share `chance` of the draws.
 
     Method: the true mean of each check is drawn from its posterior given all checks of its kind, which is normal with
     the between-cell variance tau^2 of DerSimonian and Laird (1986): an estimate with variance v has weight
-    B = tau^2 / (tau^2 + v), and the common mean has weight 1 - B. New seeds vary like the seeds so far, and have the
-    average correlation between cells. They are added to the seeds so far, and the rule is applied. Premises stay as
-    they are.
+    B = tau^2 / (tau^2 + v), and the common mean has weight 1 - B. New seeds vary as much as the seeds so far and have
+    the average correlation between cells. They are added to the seeds so far, and the rule is applied. Whether premises
+    are met is kept fixed.
 
     Args:
         checks, nearly_all, lacking: as for `decide`.
         most: the largest number of added seeds tried.
-        draws: the number of draws; their generator is fixed, so that equal checks give equal answers.
-        chance: in (0, 1).
+        draws: the number of draws; the random seed is fixed, so that equal checks give equal forecasts.
+        chance: the share of draws that must be decided, in (0, 1).
 
     >>> from byrote.analysis.check import at_least
     >>> power([Check("mnist", "m", [0.2, 0.5, 0.8], (0, 1, 2), at_least(0.1))]).seeds
@@ -94,7 +94,7 @@ def power(
 
 
 def _with_seeds(parts: Parts) -> Parts:
-    """The parts as they will be when every check has enough seeds."""
+    """The parts as they will be once every check has enough seeds."""
     met = [check for check in parts.deciding if not check.unmet]
     unmet = {check.cell for check in parts.deciding if check.unmet}
     return Parts(parts.deciding, met, len({check.cell for check in met} - unmet), len(unmet))
@@ -102,12 +102,12 @@ def _with_seeds(parts: Parts) -> Parts:
 
 @dataclass(frozen=True)
 class _Future:
-    """The seeds so far, and draws of those to come."""
+    """The values of the seeds so far, and random draws of the values of new seeds."""
 
     held: Held
     values: Array  # (C, S) so far
     member: Mask  # (C, S)
-    new: Array  # (D, C, most) values to come; for a share, 1 is a success
+    new: Array  # (D, C, most) drawn values of new seeds; for a share, 1 is a success
     shares: Mask  # (C,)
     counts: Array  # (C, 2) successes and runs so far
 
@@ -162,7 +162,7 @@ def _new_values(values: Array, member: Mask, held: Held, draws: int, most: int, 
 
 
 def _true_means(mean: Array, variance: Array, draws: int, rng: np.random.Generator) -> Array:
-    """Draws (D, k) of the true means of k cells from their posterior, which are shrunk toward the common mean."""
+    """Draws (D, k) of the true means of k cells from their posterior, which is shrunk toward the common mean."""
     weight = 1 / variance
     center = float(weight @ mean / weight.sum())
     spare = float(weight.sum() - weight @ weight / weight.sum())
@@ -178,7 +178,7 @@ def _true_means(mean: Array, variance: Array, draws: int, rng: np.random.Generat
 
 
 def _smallest(enough: Callable[[int], bool], least: int, most: int) -> int | None:
-    """The smallest number in least .. most that is enough, if every larger number is enough too; None if none is."""
+    """The smallest number in least .. most such that it and every larger number are enough; None if there is none."""
     low, high = least - 1, least
     while not enough(high):
         if high == most:

@@ -17,7 +17,7 @@ _RAW = ("spec", "contents", "bind", "key", "part", "status", "error")
 
 
 def find_key(keys: Sequence[str], text: str, where: str) -> str:
-    """The only key that begins with the text.
+    """Find the only key that begins with the text.
 
     Args:
         keys: the keys of the runs.
@@ -42,19 +42,19 @@ def find_key(keys: Sequence[str], text: str, where: str) -> str:
 
 
 def describe(store: Store, text: str) -> dict[str, Any]:
-    """All data of one run in a store.
+    """Describe one run in a store.
 
     Args:
         store: `byrote.open(DIR)`.
         text: the run's key, or enough of its first characters to identify it.
 
     Returns:
-        `key`, `part`, `status`, `error`, `spec`, `contents` (the digests of the files and modules that the spec names),
-        `facts`, `epoch` and `readings` (of the last evaluated epoch; absent for a failed run), and, where the store
-        keeps the run's own folder, `files` (name, bytes, SHA-256), `seconds`, `numerics` and `machine`.
+        `key`, `part`, `status`, `error`, `spec`, `contents` (the digests of the files and modules named in the spec),
+        `facts`, and `epoch` and `readings` of the last evaluated epoch (absent for a failed run). If the store keeps
+        the run's own folder, also `files` (name, bytes, SHA-256), `seconds`, `numerics` and `machine`.
 
     Raises:
-        ValueError: no run or several runs of that key, or a damaged file.
+        ValueError: no run or more than one run with this key, or a damaged file.
     """
     runs = store.results.runs
     keys = runs["key"].tolist() if len(runs) else []
@@ -79,7 +79,7 @@ def _readings(store: Store, key: str) -> dict[str, Any]:
 
 
 def _files(store: Store, key: str) -> dict[str, Any]:
-    """The entries of the manifest of the run's folder; empty for compacted results."""
+    """The files listed in the manifest of the run's folder; empty for compacted results."""
     if not is_key(key) or not (store.root / key / MANIFEST).is_file():
         return {}
     manifest: Mapping[str, Any] = read_manifest(store.root, key)

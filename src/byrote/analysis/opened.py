@@ -1,4 +1,4 @@
-"""`byrote.open(DIR)`: a store opened for reading. It loads torch only for some facts (`byrote.store.facts`)."""
+"""`byrote.open(DIR)` opens a store for reading. It imports torch only to compute some facts (`byrote.store.facts`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Store:
     """A store (`byrote run --out`) or a folder of compacted results (`results/...`), opened for reading.
 
     Args:
-        root: the folder, or `s3://bucket/prefix`, whose copy in byrote's cache folder is updated first.
+        root: the folder, or `s3://bucket/prefix`; the copy of the bucket in byrote's cache folder is updated first.
 
     Raises:
         ValueError: the folder is neither a store nor compacted results.
@@ -42,7 +42,7 @@ class Store:
             )
 
     def _repr_html_(self) -> str:
-        """The notebook view of the folder: the study, and one row for each setting."""
+        """The notebook view: the name of the study, and one row for each setting."""
         return store_html(self.root, self.results.about, self.analysis)
 
     @cached_property
@@ -56,15 +56,15 @@ class Store:
 
     @cached_property
     def analysis(self) -> Analysis:
-        """The runs made comparable: the input of claims, figures and reports."""
+        """The runs grouped into settings: the input of claims, figures and reports."""
         return Analysis.of(self.results)
 
     def history(self) -> Table:
         """The table behind claims and figures: `.to_pandas()`, `.to_polars()`, `.to_duckdb()` for SQL, `history["j1"]`.
 
-        One row per finished run and evaluated epoch. Besides the readings, a row has the run's key, part, setting (its
-        digest and its title), loss, rate and seed, the facts of its data, and, under its dotted path, each field of the
-        specs that differs within the table.
+        One row per finished run and evaluated epoch. Besides the readings, a row has the run's key, part, setting
+        (digest and title), loss, rate and seed, and the facts of its data. Each field of the specs that differs within
+        the table is a column, named by its dotted path.
 
         >>> import byrote
         >>> byrote.open("runs/demo").history().where(loss="CE").to_pandas()  # doctest: +SKIP
@@ -75,7 +75,7 @@ class Store:
         """The outcome of every training sample of one run: id, true, observed, learned_epoch, margin.
 
         Raises:
-            ValueError: the folder keeps no samples of that run, or the file has changed since it was written.
+            ValueError: the folder has no samples of this run, or the file has changed since it was written.
         """
         path = self.root / key / "samples.parquet"
         if not path.is_file():
@@ -84,12 +84,12 @@ class Store:
         return Table(read_parquet(path))
 
     def experiment(self, key: str) -> Experiment:
-        """The specification of one run, with which its data can be loaded, its noise drawn, and the run trained again.
+        """The specification of one run, from which its data can be loaded, its noise drawn, and the run trained again.
 
         If it has components from a user's own modules, Python must be able to import these modules.
 
         Raises:
-            ValueError: the folder has no run of that key, or a module cannot be imported.
+            ValueError: the folder has no run with this key, or a module cannot be imported.
         """
         import byrote.experiment
 
@@ -99,12 +99,12 @@ class Store:
         return byrote.experiment.Experiment(**specs[key])
 
     def model(self, key: str) -> Classifier:
-        """The trained network of one run in eval mode: `model(x)` are logits, `model.features(x)` features.
+        """The trained network of one run in eval mode: `model(x)` returns logits, `model.features(x)` features.
 
         Its input is what `store.experiment(key).data.load(...)` gives: float32 (B, C, H, W), prepared as in training.
 
         Args:
-            key: a key of a run that was trained with `keep_weights=True`.
+            key: the key of a run that was trained with `keep_weights=True`.
 
         Raises:
             ValueError: no such run, no stored weights, a damaged file, or a module that cannot be imported.

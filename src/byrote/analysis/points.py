@@ -1,4 +1,4 @@
-"""Points (x, y) of runs: slopes, leave-one-eta-out errors and distances of curves, each as one value per seed."""
+"""Points (x, y) of runs, and their slopes, leave-one-eta-out errors and curve distances with one value per seed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NO_ERROR = "there are fewer than three eta, or an error is 0, with all seeds or
 
 @dataclass(frozen=True)
 class Points:
-    """Points (x, y) of the runs of one setting, as sums by seed and eta: a fit without a seed costs one subtraction.
+    """Points (x, y) of the runs of one setting, as sums by seed and eta, so that leaving out a seed is one subtraction.
 
-    `sums` is (S, E, 6): the sums of 1, u, v, uu, uv, vv with u = (x - center) / unit, and v likewise from y, so that
-    all are of order 1.
+    `sums` is (S, E, 6): the sums of 1, u, v, uu, uv, vv, where u = (x - center) / unit, and v is the same for y. This
+    scaling keeps all numbers near 1.
     """
 
     sums: Array = field(repr=False)
@@ -33,7 +33,7 @@ class Points:
 
     @classmethod
     def of(cls, x: ArrayLike, y: ArrayLike, seeds: Sequence[Hashable], etas: Sequence[Hashable]) -> Points:
-        """The points of runs; runs where x or y is not finite are left out.
+        """Collect the points of runs; runs with an x or y that is not finite are left out.
 
         Args:
             x, y: (R,), one point per run.
@@ -58,14 +58,14 @@ class Points:
         return sampled(self._slopes(), self.seeds, "plain", _NO_SPREAD)
 
     def log_slope_ratio(self, other: Points) -> Sample:
-        """log(slope / the other's slope), over the seeds and eta that both have, paired by seed."""
+        """log(slope / slope of the other points), over the seeds and eta that both have, paired by seed."""
         mine, theirs = self.shared_with(other)
         with np.errstate(invalid="ignore", divide="ignore"):
             logs = np.log(mine._slopes()) - np.log(theirs._slopes())
         return sampled(logs, mine.seeds, "log", "a slope is not above 0 with all seeds or with one left out")
 
     def r_squared(self) -> Sample:
-        """R^2 of the line. Its interval covers the true value in only .5 to .9 of cases, so no verdict uses it."""
+        """R^2 of the line. The interval covers the true value in only .5 to .9 of all cases, so no verdict uses R^2."""
         return sampled(self._r_squared(), self.seeds, "plain", "x or y does not vary")
 
     def log_left_out_error(self) -> Sample:
@@ -79,18 +79,18 @@ class Points:
         return sampled(self._log_unexplained(), self.seeds, "log", "x or y does not vary, or the line is exact")
 
     def log_error_ratio(self, other: Points) -> Sample:
-        """log(leave-one-eta-out error / the other's), over the seeds and eta that both have.
+        """log(leave-one-eta-out error / error of the other points), over the seeds and eta that both have.
 
-        A value below 0 means that this x predicts better. The y of both must be the same reading.
+        A value below 0 means that the x of these points predicts better. Both must have the same reading as y.
         """
         mine, theirs = self.shared_with(other)
         return sampled(mine._log_errors() - theirs._log_errors(), mine.seeds, "log", _NO_ERROR)
 
     def log_distance(self, other: Points) -> Sample:
-        """log of the relative distance of two curves, over the seeds that both have.
+        """log of the relative distance between two curves, over the seeds that both have.
 
-        A curve joins the mean points (x, y) of its eta. The distance is the root mean squared difference of two curves
-        over their common range of x, divided by their mean height there.
+        A curve connects the mean points (x, y) of each eta. The distance is the root mean squared difference of the two
+        curves over their common range of x, divided by their mean height in this range.
         """
         shared = [seed for seed in self.seeds if seed in other.seeds]
         mine, theirs = (one._of_seeds(shared) for one in (self, other))
@@ -101,7 +101,7 @@ class Points:
         return sampled(logs, mine.seeds, "log", why)
 
     def shared_with(self, other: Points) -> tuple[Points, Points]:
-        """Both sets of points in the same order, restricted to common eta and to seeds that have runs in both."""
+        """Restrict both sets of points to common eta and to seeds with runs in both, in the same order."""
         etas = [eta for eta in self.etas if eta in other.etas]
         mine, theirs = self._of_etas(etas), other._of_etas(etas)
         with_runs = [set(np.array(one.seeds, dtype=object)[one.sums[..., 0].sum(1) > 0]) for one in (mine, theirs)]
@@ -117,7 +117,7 @@ class Points:
         return Points(self.sums[:, columns], self.seeds, tuple(etas), self.center, self.unit)
 
     def _totals(self) -> Array:
-        """The sums (n + 1, E, 6) of all seeds, then without each seed."""
+        """The sums over all seeds, then without each seed, (n + 1, E, 6)."""
         return np.tensordot(leaving_out(len(self.seeds)), self.sums, axes=1)
 
     def _slopes(self) -> Array:
@@ -136,9 +136,9 @@ class Points:
         return np.where(known, np.log(np.where(known, rest, 1.0)), np.nan)
 
     def _log_errors(self) -> Array:
-        """log of the leave-one-eta-out error of all seeds, then without each seed; NaN if it is 0 or undetermined."""
+        """log of the leave-one-eta-out error over all seeds, then without each seed; NaN if it is 0 or undetermined."""
         totals = self._totals()
-        slope, intercept = _fitted(totals.sum(1, keepdims=True) - totals)  # (n + 1, E): the line without this eta
+        slope, intercept = _fitted(totals.sum(1, keepdims=True) - totals)  # (n + 1, E): the line through the other eta
         n, u, v, uu, uv, vv = np.moveaxis(totals, -1, 0)
         b, a = (np.where(n > 0, part, 0.0) for part in (slope, intercept))  # an eta without runs needs no line
         squared = vv - 2 * a * v - 2 * b * uv + n * a * a + 2 * a * b * u + b * b * uu
@@ -148,7 +148,7 @@ class Points:
         return np.where(known, np.log(np.where(known, mean, 1.0)) / 2 + np.log(self.unit[1]), np.nan)
 
     def _curves(self) -> list[tuple[Array, Array]]:
-        """The curve of all seeds, then the curves without each seed, each with ascending x."""
+        """The curve over all seeds, then the curve without each seed, each with ascending x."""
         curves = []
         for totals in self._totals():
             some = totals[totals[:, 0] > 0]
@@ -159,7 +159,7 @@ class Points:
 
 
 def _fitted(sums: Array) -> tuple[Array, Array]:
-    """Slope and intercept from sums of (1, u, v, uu, uv, vv) on the last axis; NaN without spread in u."""
+    """Slope and intercept from the sums of (1, u, v, uu, uv, vv) on the last axis; NaN if u does not vary."""
     n, u, v, uu, uv, _ = np.moveaxis(sums, -1, 0)
     some = np.maximum(n, 1.0)
     spread = uu - u * u / some

@@ -1,24 +1,26 @@
-"""The rule that turns the checks of all cells into a verdict of one word.
+"""The rule that turns the checks of all cells into a one-word verdict on a claim.
 
 A claim is about every cell. It *holds* when the 95% interval of every check agrees with it. It *fails* when it is
 disproved and most cells contradict it. It *fails in K of k cells* when it is disproved in K cells, and *holds except in
-K of k* when it also holds in all other cells. Otherwise the runs do not decide: *inconclusive*.
+K of k* when it also holds in all other cells. Otherwise the verdict is *inconclusive*.
 
-Where a claim is true everywhere, the chance of a verdict that calls it false is at most .025 (at most .05 for a
-two-sided region that is narrow), whatever the number of cells. Half of this chance is spent on one pooled test per
-kind, half on Holm's test of all checks. `benchmarks/verdicts.py` checks this by simulation with the code below.
+If a claim is true in every cell, the chance of a verdict that calls it false is at most .025 (at most .05 for a narrow
+two-sided region), for any number of cells. Half of this chance is spent on the pooled tests (one per kind of check),
+and half on Holm's test of all checks. `benchmarks/verdicts.py` verifies the bound by simulation with the code below.
 
 Details of the rule:
-- The kinds that have a pooled test share .0125 equally. Kinds of the form "outside", kinds of shares and kinds of best
-  epochs have no pooled test. If no kind has a pooled test, Holm's test has all of .025.
-- A cell lies outside when the estimate of any of its checks does; k counts the cells with a met check.
-- *holds* requires at least as many met cells as unmet ones. For this, a cell counts as met if the premises of all its
-  checks are met; the met checks of an unmet cell are still tested.
-- *holds* and *holds except* need at least one met check of every kind that the claim has. A kind whose checks all have
-  fewer than three seeds was not tested.
-- Where a cell has several checks of a kind (one per epoch), they share the cell's weight in the pooled mean.
-- A check whose statistic is not determined is never inside, and its hypothesis is never rejected. It counts in the
-  number of checks in Holm's test and in the number of cells, but enters no pooled mean.
+- The pooled tests share the level .0125 equally. There is no pooled test for kinds of checks that claim a value outside
+  the region, for shares of runs, or for best epochs. If no kind has a pooled test, Holm's test gets the whole level
+  .025.
+- A cell contradicts the claim if the estimate of any of its checks does. k is the number of cells with at least one
+  check whose premise is met.
+- *holds* requires at least as many met cells as unmet cells. A met cell is a cell where the premises of all checks are
+  met. In an unmet cell, the checks whose premises are met are still tested.
+- *holds* and *holds except* require, for every kind of check in the claim, at least one check that has three seeds and
+  meets its premise.
+- If a cell has several checks of one kind (one per epoch), they share the cell's weight in the pooled mean.
+- A check whose statistic cannot be determined never agrees with the claim, and its hypothesis is never rejected. It
+  counts toward the number of checks in Holm's test and the number of cells, but it is in no pooled mean.
 """
 
 from __future__ import annotations
@@ -48,10 +50,10 @@ class Decision:
     word: Word
     cells: int  # k, the cells with a check whose premise is met
     named: tuple[str, ...]  # the cells in which the claim is shown to be false
-    met: int  # cells whose premises are all met, and the other cells
+    met: int  # the number of cells where all premises are met, and of other cells
     unmet: int
-    pooled: dict[str, Estimate] = field(repr=False)  # by kind, mean over cells and 95% interval, in displayed units
-    deciding: Check | None = field(repr=False)  # the check that decides, which is shown first
+    pooled: dict[str, Estimate] = field(repr=False)  # by kind: mean over cells and 95% interval, as shown to readers
+    deciding: Check | None = field(repr=False)  # the decisive check, which is shown first
     reason: str = ""
     checks: tuple[Check, ...] = field(default=(), repr=False)  # all checks, in the given order
 
@@ -63,19 +65,19 @@ class Decision:
         return self.word
 
     def rows(self) -> tuple[dict[str, Any], ...]:
-        """One line for each check, including those that do not decide."""
+        """One row for each check, including checks that do not affect the verdict."""
         return tuple(check.row() for check in self.checks)
 
 
 def decide(checks: Sequence[Check], *, nearly_all: float | None = None, lacking: str = "") -> Decision:
-    """The verdict of one word from the checks of all cells.
+    """Combine the checks of all cells into a one-word verdict.
 
     Args:
-        checks: at least one. Those with fewer than three seeds, and variations (`decides=False`) of a kind that has
-            other checks, only appear in the details.
-        nearly_all: in (0, 1), for a claim that at least this share of the cells lie inside. Then all checks must be of
-            one kind, one per cell.
-        lacking: a part of the claim that these runs cannot test; the claim may then fail, but cannot hold.
+        checks: at least one check. Checks with fewer than three seeds only appear in the details, and so do checks of
+            variations (`decides=False`) if their kind has other checks.
+        nearly_all: a share in (0, 1): the claim is that at least this share of cells lie inside the region. Then all
+            checks must be of one kind, one per cell.
+        lacking: a part of the claim that these runs cannot test; then the claim can fail, but it cannot hold.
 
     Raises:
         ValueError: no check; checks of one kind with different regions or scales; `nearly_all` with several kinds.
@@ -107,11 +109,11 @@ def decide(checks: Sequence[Check], *, nearly_all: float | None = None, lacking:
 
 @dataclass(frozen=True)
 class Parts:
-    """The checks given, split into those that decide and the rest."""
+    """The checks, split into checks that decide the verdict and the rest."""
 
     deciding: list[Check]  # all checks except variations of a kind that has other checks
     met: list[Check]  # the deciding checks with enough seeds whose premise is met
-    met_cells: int  # cells with enough seeds where all premises are met, and the other cells
+    met_cells: int  # the number of cells with enough seeds where all premises are met, and of other cells
     unmet_cells: int
 
     @classmethod
@@ -123,7 +125,7 @@ class Parts:
         return cls(deciding, met, len({check.cell for check in met} - unmet_cells), len(unmet_cells))
 
     def blocked(self, lacking: str) -> list[str]:
-        """Why the claim cannot hold, whatever the values are; empty if it can."""
+        """Why the claim cannot hold for any values; empty if it can hold."""
         why = []
         if self.unmet_cells > self.met_cells:
             first = next(check.unmet for check in self.deciding if check.unmet)
@@ -138,7 +140,7 @@ class Parts:
 
 
 def _notes(checks: Sequence[Check], parts: Parts) -> list[str]:
-    """One remark for each thing left out."""
+    """One remark for each kind of check or cell that was left out."""
     notes = []
     few = [check for check in parts.deciding if not check.enough]
     if few:
@@ -177,7 +179,7 @@ def _pooled(checks: list[Check], held: Held) -> Pooled:
 def _judged(
     checks: list[Check], tests: Tests, pooled: Pooled, held: Held, share: float | None, holds: bool
 ) -> tuple[Word, tuple[str, ...]]:
-    """The word of the verdict, and the cells it names."""
+    """The word of the verdict, and the cells that the verdict names."""
     codes, cells = judge(tests, pooled, held, holds)
     if share is not None:
         if len(set(held.kind.tolist())) > 1 or len(set(held.cell.tolist())) < len(checks):
@@ -192,13 +194,13 @@ def _judged(
 
 
 def _deciding(checks: list[Check], tests: Tests, word: Word) -> Check:
-    """The strongest check against a claim that fails somewhere; otherwise the check farthest from holding."""
+    """The strongest check against a claim that fails somewhere; otherwise the check that supports it least."""
     p = tests.false_p[0] if word in ("fails", "fails in", "holds except") else -tests.true_p[0]
     return checks[int(np.argmin(p))]
 
 
 def _shown_pooled(checks: list[Check], pooled: Pooled) -> dict[str, Estimate]:
-    """The pooled estimate of each kind in displayed units; for shares, from all successes of all runs."""
+    """The pooled estimate of each kind, on the scale shown to readers; for shares, all successes among all runs."""
     estimates: dict[str, Estimate] = {}
     for number, what in enumerate(dict.fromkeys(check.what for check in checks)):
         own = [check for check in checks if check.what == what]

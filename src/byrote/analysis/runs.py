@@ -1,4 +1,4 @@
-"""The runs of a store made comparable: their settings, the main settings, and the collapsed runs."""
+"""Make the runs of a store comparable: find their settings, the main settings, and the collapsed runs."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Setting:
     """Runs whose specs are equal apart from loss, rate and seeds.
 
     Attributes:
-        digest: identifies the setting wherever it is stored.
-        title: distinguishes it from the other settings of its table.
-        fields: its fields by dotted path.
-        runs: the positions of its finished runs in `Analysis.runs`.
-        speaks: whether it is the main setting of its family (the same kind of data, classes, network, and noise law):
-            the one with the most runs; among equals, the one that the study lists first. Failed and collapsed runs
-            count. The other settings of a family are variations of it.
+        digest: identifies the setting across stores.
+        title: a name that no other setting of the table has.
+        fields: the fields of the setting by dotted path.
+        runs: the positions of the setting's finished runs in `Analysis.runs`.
+        speaks: whether this is the main setting of its family. A family has the same kind of data, classes, network,
+            and noise law. Its main setting has the most runs, including failed and collapsed runs; in a tie, the main
+            setting is the setting that the study lists first. The other settings of the family are variations.
     """
 
     digest: str
@@ -46,7 +46,7 @@ class Setting:
 
 
 class Analysis:
-    """The input of claims, figures and reports from a store, computed once.
+    """The runs of a store, prepared for claims, figures and reports.
 
     Args:
         results: the tables of a store.
@@ -55,15 +55,15 @@ class Analysis:
         ValueError: two runs of equal setting, loss, rate, and seeds.
 
     Attributes:
-        results: the tables that it was computed from.
+        results: the tables of the store.
         runs: one row per finished run: key, part, dataset, network, noise, loss (a name that distinguishes variants of
-            one loss), rate, seed, the facts of the run, and its last readings.
+            a loss), rate, seed, the facts of the run, and its last readings.
         history: one row per finished run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings.
-            Columns that depend on true labels are NaN in runs whose labels are only given (`byrote.given`); there the
-            columns `given_agreement` and `test_given_agreement` measure the agreement of predictions with the given
-            labels.
-        failed: how many runs failed.
-        given: which finished runs have data whose labels are only given, (R,).
+            If the true labels of a run are unknown and only given labels exist (`byrote.given`), the columns that
+            depend on true labels are NaN. In these runs `given_agreement` and `test_given_agreement` measure how often
+            predictions agree with the given labels.
+        failed: the number of failed runs.
+        given: which finished runs have only given labels, (R,).
     """
 
     def __init__(self, results: Results) -> None:
@@ -84,7 +84,7 @@ class Analysis:
 
     @classmethod
     def of(cls, results: Results) -> Analysis:
-        """The analysis of a store's tables."""
+        """Analyze the tables of a store."""
         return cls(results)
 
     def _marked(self, history: Table) -> Table:
@@ -105,7 +105,7 @@ class Analysis:
         return history.with_lazy({**marked, "collapsed": lambda: history["collapsed"].astype(bool) | gone()})
 
     def _without_truth(self, history: Table) -> Table:
-        """The history, with NaN for columns that depend on true labels in runs whose labels are only given."""
+        """The history, with NaN in columns that depend on true labels for runs that have only given labels."""
         if not self.given.any():
             return history
         rows = self.given[history["run"]]
@@ -119,7 +119,7 @@ class Analysis:
 
     @cached_property
     def known(self) -> Analysis:
-        """The runs whose labels are known to be true: the input of claims and figures about true labels."""
+        """The runs with known true labels: the input of claims and figures about true labels."""
         if not self.given.any():
             return self
         column = np.array([value != GIVEN for value in self._specs.column(FIELD)], dtype=bool)
@@ -149,7 +149,7 @@ class Analysis:
 
     @cached_property
     def loss_names(self) -> list[str]:
-        """The name of each loss setting, by the number of the loss setting."""
+        """The names of the loss settings, indexed by the number of the loss setting."""
         codes = self._specs.loss_setting
         _, first, counts = np.unique(codes, return_index=True, return_counts=True)
         short = self.results.runs["loss"]
@@ -163,13 +163,13 @@ class Analysis:
         return self.grouped()
 
     def grouped(self, *, without: Sequence[str] = ()) -> list[Setting]:
-        """The settings when some paths are ignored, such as those that a claim varies.
+        """The settings when some paths are ignored, such as the paths that a claim varies.
 
         Args:
-            without: the paths, with everything below them.
+            without: the ignored paths; everything below them is ignored, too.
 
         Returns:
-            A setting for each group of runs whose specs are equal apart from loss, rate, seeds and these paths.
+            One setting for each group of runs whose specs are equal apart from loss, rate, seeds and the ignored paths.
         """
         codes = self._specs.setting(without)
         _, first, counts = np.unique(codes, return_index=True, return_counts=True)
@@ -200,9 +200,9 @@ class Analysis:
     def table(self) -> Table:
         """One row for each finished run and evaluated epoch: the readings, and the columns that distinguish the runs.
 
-        These columns are added to those of `runs` and `history`: `setting` (the digest), `setting_title`,
-        `loss_setting` (the digest), and each field of the specs that differs among the finished runs, under its dotted
-        path.
+        The table has the columns of `runs` and `history` and also `setting` (a digest), `setting_title` and
+        `loss_setting` (a digest). Each field of the specs that differs among the finished runs is a column, named by
+        its dotted path.
         """
         run = self.history["run"]
         place: dict[int, Setting] = {int(at): setting for setting in self.settings for at in setting.runs}
@@ -221,7 +221,7 @@ class Analysis:
         return Table(columns | {name: self.history[name] for name in self.history.columns if name != "run"})
 
     def field(self, path: str) -> NDArray[Any]:
-        """A field of the spec of each finished run; None where a run does not have it."""
+        """A field of the spec of each finished run; None where a run does not have the field."""
         if path not in self._fields:
             self._fields[path] = self._field(path)
         return self._fields[path]
@@ -241,7 +241,7 @@ class Analysis:
         return np.asarray(self.runs[column], dtype=np.float64)
 
     def need(self, *columns: str) -> list[str]:
-        """Which of the named columns this analysis lacks, both in its runs and in its history."""
+        """Which of the named columns are neither in `runs` nor in `history`."""
         return [name for name in columns if name not in self.runs]
 
     @cached_property
@@ -264,7 +264,7 @@ _SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind", "noise.rate
 
 
 def _plain(values: Any) -> NDArray[Any]:
-    """Values as an array, of texts if they are not all numbers."""
+    """Values as an array; an array of strings if they are not all numbers."""
     listed = values.tolist() if isinstance(values, np.ndarray) else list(values)
     if all(value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in listed):
         if any(value is None for value in listed):
@@ -282,7 +282,7 @@ def _word(path: str, value: Any) -> str:
 
 
 def _kind(path: str, value: Any) -> str:
-    """The kind by which families are compared: all of the user's own kinds count as one kind."""
+    """The kind used to compare families: all user-defined kinds are treated as one kind."""
     return "own" if path != "data.classes" and ":" in str(value) else str(value)
 
 
@@ -293,7 +293,7 @@ def _at(history: Table, name: str, rows: Rows) -> NDArray[Any]:
 
 
 def _history(results: Results, done: Rows) -> tuple[Table, Rows, Rows]:
-    """The renumbered rows of finished runs with coincident class means marked, and where each run's rows begin and end.
+    """The rows of finished runs, renumbered and with coincident class means marked, and the range of each run's rows.
 
     Raises:
         ValueError: a finished run without a row.

@@ -1,10 +1,10 @@
-"""One value per seed of a statistic: the sample that Student's interval over seeds applies to.
+"""Samples: one value per seed of a statistic, from which Student's interval over seeds is computed.
 
-A mean or a paired difference has one value per seed by itself. A statistic of many runs (a slope, an error, a rank
-correlation) gets one value per seed by the jackknife: with theta of all runs and theta_i of all runs but those of seed
-i, the pseudo-value of seed i is n theta - (n - 1) theta_i (Tukey 1958). The runs of a seed at all eta are left out
-together, because they share their initial weights. Ratios and errors are taken as logarithms and rank correlations as
-atanh, where their spread is closest to normal.
+A mean or a paired difference naturally has one value per seed. For a statistic of many runs (a slope, an error, a rank
+correlation), the jackknife gives one value per seed. Let theta be the statistic of all runs and theta_i the statistic
+without the runs of seed i. Then the pseudo-value of seed i is n theta - (n - 1) theta_i (Tukey 1958). The runs of a
+seed at all eta are left out together, because they share their initial weights. Ratios and errors are transformed by
+log and rank correlations by atanh, which makes their spread closest to normal.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NOTHING = 1e-12  # a variance below this fraction of the variance over all point
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval (95% unless stated otherwise) from `n` seeds or, for a share, from `n` runs."""
+    """A value with its interval (95% by default) from `n` seeds or, for a share, from `n` runs."""
 
     value: float
     low: float
@@ -54,15 +54,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Sample:
-    """One value per seed of a statistic: the values' mean is the estimate, their spread gives its error.
+    """One value per seed of a statistic: the mean of the values is the estimate, and their spread gives its error.
 
-    A statistic that the runs do not determine is NaN in every value; `reason` states why.
+    If the runs do not determine the statistic, every value is NaN and `reason` states why.
     """
 
     values: Array = field(repr=False)  # (n,), on `scale`
     seeds: tuple[Hashable, ...]
     scale: Scale = "plain"
-    whole: float = float("nan")  # the statistic of all runs at once, on `scale`; the estimate minus its jackknife bias
+    whole: float = float("nan")  # the statistic of all runs at once, on `scale`, without bias correction
     reason: str = ""
 
     def estimate(self, confidence: float = 0.95) -> Estimate:
@@ -77,11 +77,11 @@ class Sample:
 
 
 def jackknife(whole: float, left_out: Array) -> Array:
-    """Pseudo-values n whole - (n - 1) left_out[i]; for a mean they are the values themselves.
+    """Pseudo-values n whole - (n - 1) left_out[i]; for a mean these are the values themselves.
 
     Args:
         whole: the statistic of all runs.
-        left_out: (n,) the statistic without each seed. With n = 1 no run is left, and the value is `whole`.
+        left_out: (n,) the statistic without each seed. With n = 1 no run is left, and the only value is `whole`.
 
     >>> jackknife(2.0, np.array([2.5, 2.0, 1.5]))  # the mean of 1, 2, 3 without each of them
     array([1., 2., 3.])
@@ -91,7 +91,7 @@ def jackknife(whole: float, left_out: Array) -> Array:
 
 
 def sampled(statistics: Array, seeds: tuple[Hashable, ...], scale: Scale, why: str) -> Sample:
-    """The sample of a statistic, from its value for all seeds (first) and without each seed (the rest)."""
+    """The sample of a statistic, from its value for all seeds (first entry) and without each seed (other entries)."""
     n = len(seeds)
     if n == 0:
         return Sample(np.zeros(0), (), scale, reason="no seed has runs in everything that is compared")
@@ -102,14 +102,14 @@ def sampled(statistics: Array, seeds: tuple[Hashable, ...], scale: Scale, why: s
 
 
 def leaving_out(n: int) -> Array:
-    """How often each seed counts, (n + 1, n): in the first row all count once, in the others all but one."""
+    """The weight of each seed, (n + 1, n): 1 for all seeds in the first row, and 0 for one seed in each other row."""
     return np.concatenate([np.ones((1, n)), 1.0 - np.eye(n)])
 
 
 def finite_points(
     x: ArrayLike, y: ArrayLike, seeds: Sequence[Hashable]
 ) -> tuple[Array, Array, tuple[Hashable, ...], NDArray[np.intp]]:
-    """The points with finite x and y, their seeds in order of first appearance, and which seed each point has."""
+    """The points with finite x and y, the distinct seeds in order of first appearance, and each point's seed number."""
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if not a.shape == b.shape == (len(seeds),):
         raise ValueError(f"expected one x, one y and one seed per run, got {a.shape}, {b.shape} and {len(seeds)}")

@@ -1,4 +1,4 @@
-"""Shared by figures and the report: the runs shown for each data set, their order, and means over seeds."""
+"""What figures and the report share: which runs to show for each data set, their order, and means over seeds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NETWORK = (*DATA, "network.kind")
 
 
 def in_order(losses: Iterable[str]) -> list[str]:
-    """Each loss once, in the order used everywhere: the losses of the papers first, then the others by name.
+    """The distinct losses in a fixed order: the losses of the papers first, then the others by name.
 
     >>> in_order(["RLL", "GCE", "CE", "RLL"])
     ['CE', 'RLL', 'GCE']
@@ -55,7 +55,8 @@ class Selection:
         analysis: the analysis that the runs belong to.
         setting: the setting of the runs.
         runs: (R,), the positions of the runs in `analysis.runs`.
-        labels: (R,), the name of the line of each run: its loss, unless a figure distinguishes more.
+        labels: (R,), the name of the plotted line to which each run belongs: its loss, unless a figure needs finer
+            names.
     """
 
     analysis: Analysis = field(repr=False)
@@ -78,7 +79,7 @@ class Selection:
 
     @cached_property
     def losses(self) -> list[str]:
-        """The names of the lines, in the order used everywhere."""
+        """The names of the plotted lines, in the fixed order of `in_order`."""
         return in_order(self.labels.tolist())
 
     @cached_property
@@ -97,13 +98,13 @@ class Selection:
         return np.asarray(self.analysis.runs["seed"][self.runs], dtype=np.int64)
 
     def last(self, column: str) -> Array:
-        """The last reading or a fact of each run, (R,); NaN for a column that the tables do not have."""
+        """The last value of a reading, or a fact, of each run, (R,); NaN for a column that the tables do not have."""
         if column not in self.analysis.runs:
             return np.full(len(self), np.nan)
         return self.analysis.last(column)[self.runs]
 
     def text(self, column: str) -> NDArray[Any]:
-        """A fact of each run in words, (R,); empty if the tables do not have the fact."""
+        """A fact of each run as a string, (R,); empty if the tables do not have the fact."""
         if column not in self.analysis.runs or self.analysis.runs[column].dtype.kind != "O":
             return np.full(len(self), "", dtype=object)
         return np.asarray(self.analysis.runs[column][self.runs])
@@ -118,7 +119,7 @@ class Selection:
         return np.asarray(self.analysis.collapsed[self.runs])
 
     def where(self, mask: NDArray[np.bool_]) -> Selection:
-        """The runs that a mask (R,) selects."""
+        """Select runs by a mask (R,)."""
         return Selection(self.analysis, self.setting, self.runs[mask], self.labels[mask])
 
     def of_losses(self, *losses: str) -> Selection:
@@ -136,12 +137,12 @@ class Selection:
         more: Mapping[str, Array] = MappingProxyType({}),
         within: tuple[float, float] | None = None,
     ) -> list[Row]:
-        """Means over seeds at the end of training, see `_means`.
+        """Means over seeds at the end of training; see `_means`.
 
         Args:
-            by: the columns that make a cell: "loss" for the lines, "rate", or a fact.
+            by: the columns whose values define a cell: "loss" for the plotted lines, "rate", or a fact.
             columns: the readings that are averaged.
-            more: further numbers by name, one per run, (R,).
+            more: further columns to average by name, one number per run, (R,).
             within: the range that an interval is cut to: (0, 1) for shares.
         """
         return _means(self._each(by), {name: self.last(name) for name in columns} | dict(more), within)
@@ -158,7 +159,7 @@ class Selection:
         within: tuple[float, float] | None = None,
         most: int = 50,
     ) -> list[Row]:
-        """Means over seeds by epoch, see `_means`; of at most `most` epochs, including the first and the last."""
+        """Means over seeds by epoch; see `_means`. At most `most` epochs are kept, including the first and the last."""
         chosen = thinned(self.epochs, most)
         at = self._history("epoch")
         shown = np.isin(at, chosen)
@@ -171,7 +172,7 @@ class Selection:
         return {name: self._coded(name) for name in by}
 
     def _coded(self, name: str) -> tuple[list[Any], Codes]:
-        """The distinct values of a column in order, and the number of each run's value, (R,)."""
+        """The distinct values of a column in order, and for each run the number of its value, (R,)."""
         if name == "loss":
             place = {loss: number for number, loss in enumerate(self.losses)}
             return list(self.losses), np.array([place[loss] for loss in self.labels.tolist()], dtype=np.int64)
@@ -191,7 +192,7 @@ class Selection:
 
     @cached_property
     def _run(self) -> NDArray[np.intp]:
-        """For each of these rows, the position of its run in `runs`."""
+        """For each of these history rows, the position of its run in `runs`."""
         return np.repeat(np.arange(len(self)), [span.stop - span.start for span in self._spans])
 
     def _history(self, column: str) -> NDArray[Any]:
@@ -203,7 +204,7 @@ class Selection:
 def rated(analysis: Analysis) -> list[Selection]:
     """The runs of every setting with a nominal noise rate, largest settings first.
 
-    Recorded labels have no nominal rate, so they have no place on a grid of rates.
+    Runs on recorded labels have no nominal rate, so they are left out of a grid of rates.
     """
     every = [Selection.of(analysis, setting) for setting in analysis.settings]
     known = [one.where(np.isfinite(one.rate)) for one in every]
@@ -213,14 +214,14 @@ def rated(analysis: Analysis) -> list[Selection]:
 def one_each(
     selections: Iterable[Selection], by: Sequence[str], among: Callable[[Selection], object] = lambda one: True
 ) -> list[Selection]:
-    """For each combination of some fields, the setting that a figure shows; largest settings first.
+    """For each combination of some fields, choose the setting that a figure shows; largest settings first.
 
-    The figure shows the main setting of a family (`Setting.speaks`) if it has something to show, and otherwise the
-    variation with the most runs. If main settings differ in the noise law, it shows the main setting with the most runs
-    and, among equals, the setting whose law most runs have.
+    The choice is the main setting of a family (`Setting.speaks`) if it has something to show, and otherwise the
+    variation with the most runs. If there are main settings with different noise laws, the choice is the main setting
+    with the most runs; in a tie, it is the setting with the most common law.
 
     Args:
-        selections: settings.
+        selections: the runs of each setting.
         by: fields by dotted path, such as `DATA`.
         among: True for the settings that have something to show.
     """
@@ -239,18 +240,18 @@ def one_each(
 
 
 def losses_of(selections: Iterable[Selection]) -> list[str]:
-    """The lines of several settings together, in the order used everywhere."""
+    """The names of the plotted lines of several settings together, in the fixed order of `in_order`."""
     return in_order(loss for one in selections for loss in one.losses)
 
 
 def reference_rate(one: Selection) -> float:
-    """The rate above 0 with the most losses; among equals the rate nearest to .2."""
+    """The rate above 0 with the most losses; in a tie, the rate nearest to .2."""
     rates = [rate for rate in one.rates if rate > 0]
     return max(rates, key=lambda rate: (len(one.at_rate(rate).losses), -abs(rate - 0.2)))
 
 
 def thinned(epochs: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most `most` epochs, chosen evenly among the measured epochs, including the first and the last.
+    """Choose at most `most` evenly spaced epochs among the measured epochs, including the first and the last.
 
     >>> thinned(np.arange(1, 11), 4)
     array([ 1,  4,  7, 10])
@@ -262,12 +263,12 @@ def thinned(epochs: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def runs_text(shown: Sequence[Selection], nc1: bool = False, by: Sequence[str] = ("loss", "rate")) -> str:
-    """The text of a caption with the number of runs and of seeds per cell (loss and rate) of each setting.
+    """Caption text with the number of runs of each setting, and the number of seeds per cell (loss and rate).
 
     Args:
         shown: the settings in the figure.
-        nc1: whether the figure needs NC1, which a collapsed run (class means coincide) does not have; the text then
-            gives the number of collapsed runs.
+        nc1: whether the figure shows NC1, which is undefined for a collapsed run (class means coincide). If so, the
+            text gives the number of collapsed runs.
         by: the columns that make a cell.
     """
     parts = [f"{_runs([one], by)} of {one.title}" for one in shown] if 1 < len(shown) <= 3 else []
@@ -285,7 +286,7 @@ def _runs(shown: Sequence[Selection], by: Sequence[str]) -> str:
 
 
 def _cell(by: Mapping[str, tuple[list[Any], Codes]]) -> Codes:
-    """One integer for each combination of values, in ascending order of the combinations."""
+    """Map each combination of values to one integer, in ascending order of the combinations."""
     cell: Codes = np.zeros(1, dtype=np.int64)
     for values, codes in by.values():
         cell = cell * len(values) + codes
@@ -295,14 +296,14 @@ def _cell(by: Mapping[str, tuple[list[Any], Codes]]) -> Codes:
 def _means(
     by: Mapping[str, tuple[list[Any], Codes]], columns: Mapping[str, Array], within: tuple[float, float] | None
 ) -> list[Row]:
-    """One row per combination of values: the mean of each column over runs, its 95% interval, and the number of runs.
+    """One row per combination of values: for each column, the mean over runs, its 95% interval, and the run count.
 
-    Each column gives NAME, NAME_low, NAME_high, and NAME_n; None where no run has a finite value. With a single finite
-    value there is no interval: both ends equal the mean, so that a drawn band closes there.
+    A column NAME becomes NAME, NAME_low, NAME_high, and NAME_n; None where no run has a finite value. With a single
+    finite value there is no interval. Then both ends equal the mean, so that a plotted band has width 0.
 
     Args:
-        by: for each name the distinct values, and for each entry the number of its value.
-        columns: for each name one number per entry.
+        by: for each name, the distinct values, and the number of the value of each entry.
+        columns: for each name, one number per entry.
         within: the range that an interval is cut to: (0, 1) for shares.
     """
     cells, first, cell = np.unique(_cell(by), return_index=True, return_inverse=True)
@@ -319,7 +320,7 @@ def _means(
 
 
 def _spread(numbers: Array, cell: Codes, count: int) -> tuple[Array, Array, Array, Codes]:
-    """Mean, interval ends and number of the finite values in each cell; cells of equal size are computed together."""
+    """Mean, interval ends and number of finite values in each cell; cells of equal size are computed together."""
     known = np.isfinite(numbers)
     order = np.argsort(cell[known], kind="stable")
     values = numbers[known][order]
@@ -335,7 +336,7 @@ def _spread(numbers: Array, cell: Codes, count: int) -> tuple[Array, Array, Arra
 
 
 def fit_lines(one: Selection, x: ArrayLike, y: ArrayLike) -> dict[str, LineFit]:
-    """The least-squares line of each loss over its runs, if three or more runs have both values and x varies.
+    """The least-squares line of each loss over its runs, if at least three runs have both x and y and x varies.
 
     Args:
         one: the runs.

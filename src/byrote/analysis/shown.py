@@ -16,7 +16,7 @@ __all__ = ["store_html"]
 
 
 def store_html(root: Path, about: Mapping[str, Any], analysis: Analysis) -> str:
-    """The study of a store, its number of runs, and a table of its settings; the text has the notebook's own color."""
+    """HTML with the study's name, the number of runs, and a table of settings, in the notebook's own text color."""
     scale = f", scale {about['scale']}" if about.get("scale") else ""
     counts = [f"{len(analysis.runs):,} finished runs"]
     counts += [f"{analysis.failed} failed"] if analysis.failed else []

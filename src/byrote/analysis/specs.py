@@ -1,7 +1,7 @@
-"""The specs of many runs as columns, to find the fields that they share and those in which they differ.
+"""The specs of many runs as columns, to find which fields the runs share and in which fields they differ.
 
-A spec is flattened to dotted paths, such as `network.width`, and each path becomes a column of small integers. A group
-of runs that agree in a choice of paths is then a group of equal rows.
+A spec is flattened to dotted paths, such as `network.width`, and each path becomes a column of small integers. Runs
+that agree in some paths then have equal rows in these columns.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LOSS, _RATE = "loss", "noise.rate"
 
 
 def flatten(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The leaves of nested mappings by their dotted paths; a list is a leaf.
+    """Flatten nested mappings into leaves by dotted path; a list is a leaf.
 
     >>> flatten({"network": {"kind": "mlp", "width": 8}, "seed": 0})
     {'network.kind': 'mlp', 'network.width': 8, 'seed': 0}
@@ -50,7 +50,7 @@ def _leaves(spec: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, A
 
 
 def under(path: str, parents: Iterable[str]) -> bool:
-    """Whether a path is one of these paths or lies below one of them."""
+    """Whether a path is one of these paths or is below one of them."""
     return any(path == parent or path.startswith(f"{parent}.") for parent in parents)
 
 
@@ -60,8 +60,8 @@ class Specs:
 
     Attributes:
         codes: for each path one integer per run, (R,); equal integers mean equal values.
-        values: for each path the values in the order of their codes.
-        bound: for each path that a study chooses separately for each loss, a mask (R,) of its runs.
+        values: for each path, the distinct values in the order of their codes.
+        bound: for each path that a study sets separately for each loss, a mask (R,) of that study's runs.
     """
 
     codes: dict[str, Codes]
@@ -71,7 +71,7 @@ class Specs:
 
     @classmethod
     def of(cls, runs: Table) -> Specs:
-        """The specs in the columns `spec`, `contents` and `bind` of a store's table of runs."""
+        """Read the specs from the columns `spec`, `contents` and `bind` of a store's table of runs."""
         texts, contents = runs["spec"].tolist(), runs["contents"].tolist()
         parsed = {text: json.loads(text) for text in {*contents, *runs["bind"].tolist()}}
         leaves = [_leaves(json.loads(text), parsed[own]) for text, own in zip(texts, contents, strict=True)]
@@ -97,7 +97,7 @@ class Specs:
 
     @cached_property
     def rate(self) -> NDArray[np.float64]:
-        """The nominal noise rate of each run, (R,): that of its law, 0 without noise, NaN for a law without a rate."""
+        """The nominal noise rate of each run, (R,): the rate of its law; 0 without noise, NaN if the law has none."""
         rates = [0.0 if kind == "clean" else rate for rate, kind in zip(*self._noise, strict=True)]
         return np.array([rate if isinstance(rate, (int, float)) else np.nan for rate in rates], dtype=np.float64)
 
@@ -120,10 +120,10 @@ class Specs:
     def setting(self, without: Sequence[str] = ()) -> Codes:
         """The setting of each run as an integer, (R,); runs share a setting if only loss, rate and seeds differ.
 
-        A field that is bound to the loss belongs to the loss and not to the setting.
+        A field that the study sets separately for each loss (a bound field) belongs to the loss, not to the setting.
 
         Args:
-            without: further paths that are left out, with everything below them.
+            without: further paths to leave out, with everything below them.
         """
         apart = (_LOSS, _RATE, *SEEDS, *without)
         columns = [self._free(path) for path in self.codes if not under(path, apart)]
@@ -131,13 +131,13 @@ class Specs:
 
     @cached_property
     def loss_setting(self) -> Codes:
-        """The loss of each run as an integer, (R,), by all fields of the loss and all fields bound to it."""
+        """The loss of each run as an integer, (R,); losses are equal if all their fields and bound fields are equal."""
         columns = [codes for path, codes in self.codes.items() if under(path, (_LOSS,))]
         columns += [np.where(mask, self.codes[path], -1) for path, mask in self.bound.items()]
         return _grouped(columns, self.count)
 
     def alike(self, paths: Sequence[str]) -> Codes:
-        """The group of each run as an integer, (R,); runs of one group agree in these paths."""
+        """Group runs that agree in these paths; the group of each run as an integer, (R,)."""
         return _grouped([self.codes[path] for path in paths if path in self.codes], self.count)
 
     def _free(self, path: str) -> Codes:
@@ -145,7 +145,7 @@ class Specs:
         return self.codes[path] if mask is None else np.where(mask, -1, self.codes[path])
 
     def fields(self, run: int) -> dict[str, Any]:
-        """The fields of one run that determine its setting, by path."""
+        """The fields that determine the setting of one run, by path."""
         apart = (_LOSS, _RATE, *SEEDS)
         paths = [path for path in self.codes if not under(path, apart)]
         return {
@@ -155,22 +155,22 @@ class Specs:
         }
 
     def loss_fields(self, run: int) -> dict[str, Any]:
-        """The fields of one run's loss by path below `loss`, and the fields bound to the loss by their own path."""
+        """The loss fields of one run by their path below `loss`, and the fields bound to the loss by full path."""
         inner = {path.removeprefix("loss."): self.at(path, run) for path in self.codes if under(path, (_LOSS,))}
         bound = {path: self.at(path, run) for path, mask in self.bound.items() if mask[run]}
         return {path: value for path, value in {**inner, **bound}.items() if value != ABSENT}
 
     def setting_digest(self, run: int) -> str:
-        """Sixteen hexadecimal digits that identify the setting of one run wherever it is stored."""
+        """Sixteen hexadecimal digits that identify the setting of one run across stores."""
         return digest(self.fields(run))
 
     def loss_digest(self, run: int) -> str:
-        """Sixteen hexadecimal digits that identify the loss of one run with the fields bound to it."""
+        """Sixteen hexadecimal digits that identify the loss of one run, including the fields bound to the loss."""
         return digest(self.loss_fields(run))
 
 
 def _coded(values: Sequence[Any]) -> tuple[Codes, list[Any]]:
-    """Values coded as integers, and the distinct values in the order of the codes; 1, 1.0 and True differ."""
+    """Code values as integers; return the codes, and the distinct values in code order. 1, 1.0 and True differ."""
     numbers: dict[tuple[type, Any], int] = {}
     distinct: list[Any] = []
     codes = np.empty(len(values), dtype=np.int64)
@@ -184,7 +184,7 @@ def _coded(values: Sequence[Any]) -> tuple[Codes, list[Any]]:
 
 
 def _grouped(columns: Sequence[Codes], count: int) -> Codes:
-    """Rows of equal integers as one integer each, numbered by first occurrence."""
+    """Map each distinct row of integers to one integer, numbered by first occurrence."""
     code = np.zeros(count, dtype=np.int64)
     for column in columns:
         if not len(column) or column.min() == column.max():

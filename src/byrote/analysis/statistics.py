@@ -1,4 +1,4 @@
-"""Means over seeds, paired differences and rank correlations, each as one value per seed."""
+"""Means over seeds, paired differences and rank correlations, each with one value per seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Reading = tuple[ArrayLike, Sequence[Hashable], Sequence[Hashable]]
 
 
 def mean_over_seeds(values: ArrayLike, seeds: Sequence[Hashable]) -> Sample:
-    """The mean of runs, where the runs of each seed are averaged first. Runs whose value is not finite are left out.
+    """The mean over runs, where the runs of each seed are averaged first. Runs with a non-finite value are left out.
 
     Args:
         values: (R,), one number per run.
@@ -33,13 +33,13 @@ def mean_over_seeds(values: ArrayLike, seeds: Sequence[Hashable]) -> Sample:
 
 
 def paired_difference(first: Reading, second: Reading) -> Sample:
-    """first - second, paired by seed and eta: the mean difference of each seed over the eta that it has in both.
+    """first - second, paired by seed and eta: for each seed, the mean difference over the eta in both sets of runs.
 
     Args:
         first, second: (values, seeds, etas) of the runs, each (R,); runs whose value is not finite are left out.
 
     Raises:
-        ValueError: two runs with one seed and eta, which belong to different settings and must not be mixed.
+        ValueError: two runs with the same seed and eta, which must belong to different settings that cannot be mixed.
 
     >>> paired_difference(([3.0, 5.0], [0, 1], [0.1, 0.1]), ([1.0, 1.0, 9.0], [0, 1, 2], [0.1, 0.1, 0.1])).values
     array([2., 4.])
@@ -50,10 +50,10 @@ def paired_difference(first: Reading, second: Reading) -> Sample:
 
 
 def spearman(x: ArrayLike, y: ArrayLike, seeds: Sequence[Hashable]) -> Sample:
-    """The atanh of Spearman's rank correlation over runs, by the jackknife over seeds; ties have their middle rank.
+    """The atanh of Spearman's rank correlation over runs, with a jackknife over seeds; ties get their middle rank.
 
-    A perfect correlation of R runs has an infinite atanh, so it counts as half a step below 1: the step from perfect
-    to the next possible value is 12 / (R^3 - R).
+    A perfect correlation of R runs has an infinite atanh, so it is replaced by a value half a step below 1. A step, the
+    distance from 1 to the next possible value, is 12 / (R^3 - R).
 
     Args:
         x, y: (R,), one point per run; runs where either is not finite are left out.
@@ -64,7 +64,7 @@ def spearman(x: ArrayLike, y: ArrayLike, seeds: Sequence[Hashable]) -> Sample:
     ('atanh', 0.8857)
     """
     a, b, order, at = finite_points(x, y, seeds)
-    weights = leaving_out(len(order))[:, at]  # (n + 1, R): all runs, then all but one seed's
+    weights = leaving_out(len(order))[:, at]  # (n + 1, R): all runs, then all runs except those of one seed
     ranks = [_middle_ranks(column, weights) for column in (a, b)]
     total = weights.sum(1, keepdims=True)
     u, v = (rank - (weights * rank).sum(1, keepdims=True) / np.maximum(total, 1.0) for rank in ranks)
@@ -77,7 +77,7 @@ def spearman(x: ArrayLike, y: ArrayLike, seeds: Sequence[Hashable]) -> Sample:
 
 
 def unreliable(values: ArrayLike, conditions: Sequence[Hashable], binomial: float) -> str:
-    """Why a reading varies too little between conditions for a correlation; empty when it varies enough.
+    """Why a reading varies too little between conditions for a correlation; empty if it varies enough.
 
     Rule: a reading varies enough if the variance within a condition is at most half of the total variance, and the
     total is at least twice the binomial variance that comes from counting finitely many samples.
@@ -85,8 +85,8 @@ def unreliable(values: ArrayLike, conditions: Sequence[Hashable], binomial: floa
     Args:
         values: (R,), one number per run, finite.
         conditions: (R,), the condition of each run, such as its loss and eta. Runs of one condition differ by seed.
-        binomial: the variance of one value from counting alone, p (1 - p) / samples; 0 for a reading that is not a
-            share.
+        binomial: the variance of one value due to counting samples alone, p (1 - p) / samples; 0 for a reading that is
+            not a share of samples.
 
     >>> unreliable([0.1, 0.11, 0.3, 0.31], ["a", "a", "b", "b"], 0.0001)
     ''
@@ -108,7 +108,7 @@ def unreliable(values: ArrayLike, conditions: Sequence[Hashable], binomial: floa
 
 
 def _middle_ranks(column: Array, weights: Array) -> Array:
-    """Ranks of a column among the runs of each weighting, middle ranks for ties: (R,), (B, R) -> (B, R)."""
+    """Ranks of a column among the runs in each row of weights, with middle ranks for ties: (R,), (B, R) -> (B, R)."""
     distinct, group = np.unique(column, return_inverse=True)
     held = weights @ (group[:, None] == np.arange(len(distinct))).astype(np.float64)  # (B, G)
     return np.asarray((np.cumsum(held, axis=1) - held / 2)[:, group])

@@ -1,6 +1,6 @@
-"""Audit of a user's own labels: how many are wrong, which of them, and how certain the answers are.
+"""Audit a user's own labels: estimate how many are wrong and which, and how certain these answers are.
 
-Each name is loaded when first used, so that a stored audit can be read, planned and settled without torch.
+Each name is imported on first use, so that a stored audit can be read, planned and settled without torch.
 """
 
 import importlib
@@ -31,7 +31,7 @@ _HOME = {
 
 __all__ = sorted(_HOME)
 
-if not TYPE_CHECKING:  # a type checker sees the imports above, and finds a name that does not exist
+if not TYPE_CHECKING:  # type checkers use the imports above instead and can report a name that does not exist
 
     def __getattr__(name: str) -> object:
         if name not in _HOME:

@@ -10,8 +10,8 @@ from byrote.audit.transition import Transition
 
 __all__ = ["advise", "confused_classes"]
 
-_MANY = 20  # largest number of pairs that are listed
-_PLAIN = 0.01  # smallest share of a confusion that is named
+_MANY = 20  # largest number of pairs of classes that are listed
+_PLAIN = 0.01  # smallest share of samples at which a confusion is named
 
 
 def confused_classes(
@@ -21,9 +21,9 @@ def confused_classes(
     suspect: NDArray[np.bool_],
     names: Sequence[str],
 ) -> tuple[Confused, ...]:
-    """The pairs of classes that labels confuse most: by the transition matrix, else by the suspects alone.
+    """The pairs of classes that labels confuse most, by the transition matrix or, without one, by the suspects.
 
-    A pair is named if the lower end of its share exceeds .01 or, without a matrix, if suspects show the pair.
+    A pair is listed if the lower end of its share exceeds .01 or, without a matrix, if there are suspects of this pair.
     """
     N = len(names)
     pairs = np.bincount(suggested[suspect] * N + labels[suspect], minlength=N * N).reshape(N, N)
@@ -50,21 +50,21 @@ def confused_classes(
 def advise(
     rate: Rate, suspects: int, n: int, duplicates: int, underfits: bool, pilot: dict[str, float] | None
 ) -> tuple[str, ...]:
-    """Sentences about what to do next.
+    """Write the sentences that say what to do next.
 
     Args:
         rate: the share of wrong labels, estimated from labels alone.
         suspects: number of suspects.
         n: number of samples.
-        duplicates: the number of samples with a near duplicate that has another label.
+        duplicates: the number of samples with a near duplicate that has a different label.
         underfits: whether the networks themselves err on many samples.
-        pilot: if losses were compared, the agreement of each loss, by name, with held-out noisy labels.
+        pilot: if losses were compared, the agreement with held-out noisy labels, by name of the loss.
     """
     sentences = []
     if rate.verdict == "stated" and rate.low > 0.02:
         sentences.append(
             f"Between {rate.low:.1%} and {rate.high:.1%} of the labels are wrong, if the noise is symmetric: a loss "
-            "that is robust against it, such as RLL or GCE, fits this noise better than cross-entropy."
+            "that is robust to symmetric noise, such as RLL or GCE, fits better than cross-entropy."
         )
     elif rate.verdict == "stated":
         sentences.append(f"At most {rate.high:.1%} of the labels are wrong, if the noise is symmetric.")
@@ -78,18 +78,17 @@ def advise(
         )
     if duplicates:
         sentences.append(
-            f"{duplicates} samples have a near duplicate with another label: the labels of such a pair contradict each "
-            "other."
+            f"{duplicates} samples have a near duplicate with a different label: the two labels contradict each other."
         )
     if underfits:
         sentences.append(
-            "The networks themselves err on many samples, and a robust loss learns more slowly: train longer, or "
-            "use features of a stronger network, before trusting the list."
+            "The networks themselves err on many samples, and a robust loss learns more slowly: train longer, or use "
+            "features from a stronger network, before you trust the list."
         )
     if pilot:
         best = max(pilot, key=lambda name: pilot[name])
         shown = ", ".join(f"{name} {share:.1%}" for name, share in pilot.items())
-        chance = 2 * (0.5 / n) ** 0.5  # two standard errors of a difference of two shares, at their largest
+        chance = 2 * (0.5 / n) ** 0.5  # two standard errors of a difference of two shares, in the worst case
         sentences.append(
             f"On held-out given labels, {best} agrees most ({shown}); leads below {chance:.1%} may be chance."
         )

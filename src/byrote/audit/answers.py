@@ -1,4 +1,4 @@
-"""Read the answers about the planned samples from tables or mappings, and match them to the plan."""
+"""Read a reviewer's answers about the planned samples from tables or mappings, and match them to the plan."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ _YES, _NO = ("y", "yes", "right", "ok"), ("n", "no", "wrong")
 _SPELLED = {"y": _YES, "n": _NO, UNSURE: (UNSURE, "Unsure", "UNSURE")}
 
 Answer = tuple[int, str]
-"""The row of a sample, and the answer: "y" (the given label is right), "n" (wrong), "unsure", or a class."""
+"""The row of a sample, and the answer about it: "y" (the given label is right), "n" (wrong), "unsure", or a class."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Matched:
 
     Attributes:
         wrong: one entry for each answered sample, in the order of the plan: True, False, or None for "unsure".
-        second: whether the two answers differ, for each sample that was asked about twice and never answered "unsure".
-        corrected: by row, the label that the reviewer gave instead of a wrong one.
+        second: one entry for each sample with two answers, neither of them "unsure": whether the two differ.
+        corrected: by row, the label that the reviewer gave in place of a wrong label.
     """
 
     wrong: tuple[bool | None, ...]
@@ -37,11 +37,11 @@ def read_answers(answers: Any) -> list[Answer]:
     """Answers as (row, text) pairs, in the order they were given.
 
     Args:
-        answers: a CSV file with the columns `row` and `answer`; a mapping from rows to answers; pairs; or a frame
-            (pandas, polars) with those columns.
+        answers: a CSV file with the columns `row` and `answer`, a frame (pandas, polars) with these columns, a mapping
+            from rows to answers, or pairs.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, or no such columns, or a row that is not a number.
+        FileNotFoundError, ValueError: a missing file, missing columns, or a row that is not a number.
     """
     if isinstance(answers, (str, Path)):
         with Path(answers).open(encoding="utf-8-sig", newline="") as file:
@@ -80,16 +80,16 @@ def _pairs(pairs: Iterable[Any], where: str) -> list[Answer]:
 
 
 def match(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Matched:
-    """Put the answers in the order of the plan.
+    """Match the answers to the samples of the plan, in the order of the plan.
 
     Args:
         plan: the plan.
-        answers: the answers in the order they were given; a second answer about a sample is its second look.
+        answers: the answers in the order they were given; the second answer about a sample belongs to its second look.
         names: the names of the classes.
 
     Raises:
         ValueError: an answer about a sample that is not planned or was answered too often, an unknown answer, or
-            planned samples that were left out while later ones were answered.
+            planned samples without an answer although later samples have answers.
     """
     given = dict(zip(plan.rows, plan.given, strict=True))
     twice = set(plan.twice)
@@ -99,7 +99,7 @@ def match(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Matche
     for row, text in answers:
         if row not in given:
             raise ValueError(
-                f"row {row} is not in the plan: only planned samples count, because samples that someone chose would "
+                f"row {row} is not in the plan: answer only planned samples, because samples that someone chose would "
                 "bias the estimate"
             )
         wrong, label = judged(text, names, names[given[row]], row)
@@ -116,7 +116,7 @@ def match(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Matche
 
 
 def judged(text: str, names: Sequence[str], given: str, row: int) -> tuple[bool | None, str | None]:
-    """Whether the given label is wrong (None: unsure), and the label that the answer names instead."""
+    """Whether the given label is wrong (None: unsure), and the correct label if the answer names it."""
     if text in names:  # a class may have the name "n"
         return text != given, text if text != given else None
     lowered = text.lower()
@@ -132,7 +132,7 @@ def judged(text: str, names: Sequence[str], given: str, row: int) -> tuple[bool 
 
 
 def spelled(meaning: str, names: Sequence[str]) -> str:
-    """An answer in a spelling that is not the name of a class, because the name of a class would be read as that class.
+    """Choose a spelling of an answer that is not the name of a class and so cannot be read as that class.
 
     Args:
         meaning: "y" (the label is right), "n" (wrong), or "unsure".

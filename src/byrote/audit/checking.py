@@ -1,7 +1,7 @@
-"""Follow a plan: which sample comes next, the answers so far, and how far the interval has narrowed.
+"""Work through a plan: which sample comes next, the answers so far, and how far the interval has narrowed.
 
-Every answer is on the disk before the next question is asked. The sheet is first written under another name and then
-moved into its place, so that a kill at any moment leaves the sheet with or without the answer, never with a part of it.
+Every answer is on disk before the next question is asked. The sheet of answers is first written under a temporary name
+and then renamed. If the process is killed at any moment, the sheet contains the answer completely or not at all.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ __all__ = ["Checks", "Narrowing"]
 class Narrowing:
     """The interval for the share of wrong labels after each checked sample.
 
-    The intervals hold at all moments together.
+    The intervals are simultaneously valid: with the stated confidence, all of them contain the share.
     """
 
     low: tuple[float, ...]
@@ -31,15 +31,15 @@ class Narrowing:
 
 
 class Checks:
-    """The answers to the plan of an audit.
+    """The answers to the questions of an audit's plan.
 
     Args:
-        folder: an audit with its plan; answers in it are kept.
+        folder: an audit with its plan; existing answers in the folder are kept.
 
     Attributes:
         audit, plan: the audit that is checked, and its plan.
-        rows: the row of each look in order, second looks last.
-        torn: whether the last answer in the file was cut off, so that it is asked for again.
+        rows: the row of the sample at each look (each showing of a sample), in order, second looks last.
+        torn: whether the last answer in the file was cut off and is asked for again.
 
     Raises:
         FileNotFoundError, ValueError: no audit, no plan, answers of a different plan, or unreadable answers.
@@ -49,13 +49,13 @@ class Checks:
         self.audit: Audit = Audit.load(folder)
         self.plan: Plan = Plan.load(folder / PLAN)
         if self.plan.labels != self.audit.labels:
-            raise ValueError(f"{folder / PLAN} was drawn for other labels: move it away and draw a new plan")
+            raise ValueError(f"{folder / PLAN} was drawn for different labels: move it away and draw a new plan")
         self.rows: tuple[int, ...] = looks(self.plan)
         self._path = folder / SHEET
         self._answers, self.torn = (
             read_sheet(self._path, self.plan) if self._path.exists() else ([""] * len(self.rows), False)
         )
-        self._order: list[int] = []  # looks answered since this object was created, in that order
+        self._order: list[int] = []  # looks answered since this object was created, in order
         for row, answer in zip(self.rows, self._answers, strict=True):
             if answer:  # an unreadable answer raises an error before the first question
                 judged(answer, self.audit.names, self.given(row), row)
@@ -63,12 +63,12 @@ class Checks:
 
     @property
     def place(self) -> int | None:
-        """The number of the look that is asked about, from 0; None if all looks are answered."""
+        """The number of the current look, from 0; None if all looks are answered."""
         return next((place for place, answer in enumerate(self._answers) if not answer), None)
 
     @property
     def answered(self) -> int:
-        """The number of looks that are answered."""
+        """The number of answered looks."""
         return sum(bool(answer) for answer in self._answers)
 
     def given(self, row: int) -> str:
@@ -76,22 +76,22 @@ class Checks:
         return self.audit.names[int(self.audit.samples["given"][row])]
 
     def again(self, place: int) -> bool:
-        """Whether a look is the second look at its sample."""
+        """Whether this is the second look at its sample."""
         return place >= len(self.plan.rows)
 
     def answer(self, place: int, text: str) -> bool:
-        """Record an answer; it is on the disk when this method returns.
+        """Record an answer and write it to disk.
 
         Args:
-            place: the look that was shown. If it is no longer the current one, nothing changes, because the person
-                has not seen the current sample.
+            place: the look that was shown. If this look is no longer current, nothing changes, because the person has
+                not seen the current sample.
             text: "y" (the given label is right), "n" (wrong), "unsure", or "class:" and the name of a class.
 
         Returns:
             Whether the answer was recorded.
 
         Raises:
-            ValueError: not a possible answer; or another program has changed the sheet.
+            ValueError: the answer is not allowed, or another program has changed the sheet.
             byrote.files.WriteError: the disk is full or read-only; the answer is then not recorded.
         """
         if place != self.place:
@@ -101,13 +101,14 @@ class Checks:
         return True
 
     def undo(self, place: int | None) -> bool:
-        """Take the last answer back, so that its sample is asked about again.
+        """Delete the last answer, so that its sample is asked about again.
 
         Args:
-            place: the look that was shown, None if all were answered; if it is no longer current, nothing changes.
+            place: the look that was shown, or None if all were answered; if this look is no longer current, nothing
+                changes.
 
         Returns:
-            Whether there was an answer to take back.
+            Whether an answer was deleted.
         """
         known = [look for look, answer in enumerate(self._answers) if answer]
         if not known or place != self.place:
@@ -135,17 +136,17 @@ class Checks:
         return sha256(self._path) if self._path.exists() else ""
 
     def _pairs(self) -> list[tuple[int, str]]:
-        """Row and answer of all looks before the first look without an answer."""
+        """(row, answer) for each look before the first look without an answer."""
         known: Sequence[str] = self._answers[: self.place] if self.place is not None else self._answers
         return [(row, answer) for row, answer in zip(self.rows, known, strict=False)]
 
     def narrowing(self) -> Narrowing:
-        """How the interval narrowed, up to the first look without an answer."""
+        """The interval after each look, up to the first look without an answer."""
         seen = match(self.plan, self._pairs(), self.audit.names)
         low, high = running(self.plan, seen)
         return Narrowing(tuple(low.tolist()), tuple(high.tolist()))
 
     def settled(self) -> Settled | None:
-        """What the answers settle so far; None without answers."""
+        """The results of the answers so far; None without answers."""
         pairs = self._pairs()
         return settle(self.plan, pairs, self.audit.names) if pairs else None

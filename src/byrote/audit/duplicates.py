@@ -6,17 +6,17 @@ from numpy.typing import NDArray
 __all__ = ["near_duplicates"]
 
 Integers = NDArray[np.int64]
-_NEAR = 0.1  # fraction of the usual distance to the nearest sample, below which two samples are nearly the same
-_MOST = 20_000  # largest number of samples for which all pairs are compared; beyond it, only equal samples are reported
+_NEAR = 0.1  # two samples are nearly the same below this fraction of the median distance to the nearest sample
+_MOST = 20_000  # largest number of samples for which all pairs are compared; above it, only equal samples are reported
 _BLOCK = 1024
 _WIDE = 64  # number of features above which random projections are used to look for neighbors
 
 
 def near_duplicates(x: NDArray[np.floating]) -> Integers:
-    """The near duplicate of each sample, -1 where there is none.
+    """Find a near duplicate for each sample; -1 where there is none.
 
-    Two samples are nearly the same where their distance is below a tenth of the median distance to the nearest
-    sample, or 0. Above 20,000 samples only equal samples are reported, because comparing all pairs would take too long.
+    Two samples are nearly the same if their distance is 0 or below a tenth of the median distance to the nearest
+    sample. Above 20,000 samples only equal samples are reported, because comparing all pairs would take too long.
 
     Args:
         x: (n, d) features.
@@ -37,8 +37,9 @@ def near_duplicates(x: NDArray[np.floating]) -> Integers:
 def _nearest(x: NDArray[np.float32]) -> tuple[Integers, NDArray[np.float64]]:
     """The nearest other sample of each sample, and its distance.
 
-    With more than 64 features, the search uses 64 random projections. They preserve distances to within a few tenths,
-    so a near duplicate stays far nearer than all other samples. The distance itself is computed from the features.
+    With more than 64 features, the search uses 64 random projections. Projections change distances by a few tenths at
+    most, so a near duplicate stays far nearer than all other samples. The distance to the nearest sample is computed
+    from the features.
     """
     short = x - x.mean(axis=0)
     if x.shape[1] > _WIDE:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 try:
     from sklearn.base import BaseEstimator as _Base
     from sklearn.utils.validation import column_or_1d, validate_data
-except ImportError:  # pragma: no cover - the estimator then lacks clone and pipelines
+except ImportError:  # pragma: no cover - the estimator then cannot be cloned or used in pipelines
 
     class _Base:  # type: ignore[no-redef]
         """A stand-in for scikit-learn's base class if scikit-learn is not installed."""
@@ -29,11 +29,12 @@ __all__ = ["LabelAudit"]
 
 
 class LabelAudit(_Base):  # type: ignore[misc]
-    """Estimate how many labels are wrong, list the suspects, and state how certain the estimate is.
+    """Estimates how many labels are wrong, lists the suspect labels, and states how certain the estimate is.
 
-    Two networks each learn one half of the samples and judge the other half, which costs little more than one run. From
-    labels alone no interval is right for every kind of noise, so `rate_` has a premise or is "cannot tell"; `plan` and
-    `settle` then estimate the rate under any noise, from about 200 samples that a person checks.
+    Each of two networks learns half of the samples and judges the other half, which costs little more than one training
+    run. No interval from labels alone is right for every kind of noise. So `rate_` holds under a stated premise, or its
+    verdict is "cannot tell". `plan` and `settle` estimate the rate under any noise, from about 200 samples that a
+    person checks.
 
     Args:
         network: None or "mlp", "linear" (for embeddings), "knn" (nothing is trained), a byrote network, or an
@@ -41,15 +42,15 @@ class LabelAudit(_Base):  # type: ignore[misc]
         folds: k, at least 2.
         epochs: the number of training epochs, at least 1.
         pilot: whether to compare three losses on the held-out given labels first, which triples the training.
-        random_state: an integer; equal integers give equal audits.
+        random_state: an integer seed; equal seeds give equal audits.
 
     Attributes:
         rate_: .value, .low, .high, .premise, .verdict, .reason, .help
         transition_: .matrix (rows true, columns given), .low, .high, .verdict, .premise
-        suspects_: a frame of the same kind as X, one row per sample in the same order: given, suggested, score,
-            probability, suspect, reason.
-        audit_: everything, as a value with `save`.
-        classes_: names of the classes.
+        suspects_: a frame of the same kind as X with one row per sample, in the same order, and the columns given,
+            suggested, score, probability, suspect, reason.
+        audit_: the complete `Audit`, which can be saved.
+        classes_: the names of the classes.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -80,11 +81,11 @@ class LabelAudit(_Base):  # type: ignore[misc]
 
         Args:
             X: features or embeddings (n, d), images (n, H, W), (n, C, H, W) or (n, H, W, C), or a frame.
-            y: labels (n,) of any encoding; or, if X is a frame, the name of the column of labels.
+            y: labels (n,) in any encoding, or, if X is a frame, the name of the label column.
             groups: (n,) the group of each sample; samples of one group are never split between the halves.
 
         Raises:
-            ValueError, TypeError: input that does not fit; the message is one sentence.
+            ValueError, TypeError: input that does not fit.
         """
         named = y if isinstance(y, str) else None
         if named is None and validate_data is not None and not is_dataset(X):

@@ -19,15 +19,16 @@ _COLUMNS = ("row", "id", "given", "suggested", "score", "probability", "suspect"
 
 
 def export(audit: Audit, target: Path, form: str, corrected: Mapping[int, str] | None = None) -> Path:
-    """Write the audit in another form.
+    """Write the audit in one of the forms for other tools.
 
     Args:
         audit: the audit to export.
-        target: a file ("csv", "parquet", "labelstudio") or a new folder ("imagefolder"). "labelstudio" is a list of
-            tasks for the suspects only, the likeliest wrong first, with the suggested label as prediction.
+        target: a file ("csv", "parquet", "labelstudio") or a new folder ("imagefolder"). "labelstudio" writes a list of
+            tasks for the suspects only, the most likely wrong first, with the suggested label as the prediction.
         form: one of `FORMATS`.
-        corrected: by row, the labels that a person gave. "imagefolder" copies each image into the folder of this label,
-            or of its given label if there is none; a network's prediction alone never changes a label.
+        corrected: by row, the labels that a person gave. "imagefolder" copies each image into the folder of its
+            corrected label, or of its given label if it was not corrected. A network's prediction alone never changes a
+            label.
 
     Returns:
         The target.
@@ -61,14 +62,14 @@ def _labelstudio(audit: Audit, target: Path, corrected: Mapping[int, str]) -> No
 
 
 def _texts(audit: Audit) -> dict[str, np.ndarray[Any, Any]]:
-    """The columns, with the names of classes instead of their numbers."""
+    """The columns, with names of classes instead of class numbers."""
     names = np.array(audit.names, dtype=object)
     columns = {name: audit.samples[name] for name in _COLUMNS}
     return columns | {name: names[audit.samples[name]] for name in ("given", "suggested")}
 
 
 def _task(audit: Audit, columns: Mapping[str, np.ndarray[Any, Any]], row: int) -> dict[str, Any]:
-    """One task of Label Studio: the data to show, and the suggested label as a prediction."""
+    """One Label Studio task: the data to show, and the suggested label as a prediction."""
     shown = "image" if audit.about.get("source", {}).get("kind") == "images" else "text"
     value = {"choices": [str(columns["suggested"][row])]}
     result = [{"from_name": "label", "to_name": shown, "type": "choices", "value": value}]
@@ -83,7 +84,7 @@ def _imagefolder(audit: Audit, target: Path, corrected: Mapping[int, str]) -> No
     if source.get("kind") != "images":
         raise ValueError("an image folder can be written only from an audit of an image folder")
     if target.exists() and any(target.iterdir()):
-        raise ValueError(f"{target} is not empty: name a new folder, since nothing is overwritten")
+        raise ValueError(f"{target} is not empty: name a new folder, because nothing is overwritten")
     home = Path(source["path"])
     for row, name in enumerate(audit.samples["id"].tolist()):
         label = corrected.get(row, audit.names[int(audit.samples["given"][row])])

@@ -1,4 +1,4 @@
-"""The folder of an audit: the names of its files, drawing a plan, settling it, and locking the answers."""
+"""The folder of an audit: its file names, and functions to draw a plan, settle it, and lock the answers."""
 
 import fcntl
 import json
@@ -28,17 +28,17 @@ def draw_plan(
     twice: int | None = None,
     seed: int = 0,
 ) -> Plan:
-    """Draw the samples to check; writes `plan.json`, and `answers.csv` to fill in.
+    """Draw the samples to check; write `plan.json`, and `answers.csv` to fill in.
 
     Args:
-        folder: an audit.
+        folder: the folder of an audit.
         half_width, checks, twice, seed: see `Audit.plan`.
 
     Raises:
-        ValueError: a plan exists already, and a new one would make its answers worthless; or the arguments fit no plan.
+        ValueError: a plan exists, whose answers a new plan would make worthless; or the arguments fit no plan.
     """
     audit = Audit.load(folder)
-    with alone(folder):  # two plans at once would leave the plan of one beside the sheet of the other
+    with alone(folder):  # two processes that draw plans at once could leave the plan of one with the sheet of the other
         if (folder / PLAN).exists() and (folder / SHEET).exists():
             raise ValueError(f"{folder} has a plan already: settle it, or move {PLAN} and {SHEET} away first")
         drawn = audit.plan(half_width, checks, twice=twice, seed=seed)
@@ -48,11 +48,11 @@ def draw_plan(
 
 
 def settle_folder(folder: Path, answers: Path | None = None) -> tuple[Settled, dict[str, Any]]:
-    """Estimate shares from the answers, write them to `settled.json`, and return both.
+    """Estimate shares from the answers and write them to `settled.json`; return the audit and the results.
 
     Args:
         folder: an audit with a plan.
-        answers: a file with the columns row and answer; None: `answers.csv`. Rows without an answer count as not yet
+        answers: a file with the columns row and answer; None: `answers.csv`. Rows without an answer are treated as not
             checked.
 
     Raises:
@@ -67,7 +67,7 @@ def settle_folder(folder: Path, answers: Path | None = None) -> tuple[Settled, d
 
 
 def read_settled(folder: Path) -> dict[str, Any] | None:
-    """The results of the plan in the folder; None if there are none, or if they belong to another plan."""
+    """Read the results of the plan in the folder; None if there are none, or if they belong to a different plan."""
     try:
         plan = Plan.load(folder / PLAN)
         stored = json.loads((folder / SETTLED).read_text("utf-8"))
@@ -78,7 +78,7 @@ def read_settled(folder: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Lock the plan and the answers of a folder for one process; the system releases the lock when the process ends.
+    """Lock the plan and answers of a folder for one process; the lock is released when the process ends.
 
     Raises:
         ValueError: another process holds the lock.
@@ -88,6 +88,7 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"another process plans or checks {folder}: continue there, or end it with Ctrl-C and try again"
+                f"another process plans or checks {folder}: continue there, or stop that process with Ctrl-C and try "
+                "again"
             ) from None
         yield

@@ -1,4 +1,4 @@
-"""Assign samples to folds, stratified by class, with groups kept together."""
+"""Assign samples to folds, stratified by class, and keep groups together."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +9,12 @@ Integers = NDArray[np.int64]
 
 
 def assign(labels: Integers, folds: int, seed: int, groups: Integers | None = None) -> Integers:
-    """The fold of each sample; it is judged by the network that was trained on the other folds.
+    """Assign each sample to a fold; the network trained on the other folds judges the sample.
 
-    Without groups, each class is dealt out in random order, so that its numbers in the folds differ by at most one, and
-    so do the sizes of the folds. With groups (patients, near duplicates, videos) no group is split: a network that has
-    seen a duplicate has seen the label. Groups are dealt out from the largest to the smallest, each to the fold in
-    which its classes are rarest.
+    Without groups, the samples of each class are dealt out to the folds in random order. The class counts of two folds
+    differ by at most one, and so do the sizes of the folds. With groups (patients, near duplicates, videos) no group is
+    split, because a network that has seen a duplicate has seen the label. Groups are assigned from the largest to the
+    smallest, each to the fold in which its classes are rarest.
 
     Args:
         labels: (n,) classes.
@@ -38,7 +38,7 @@ def assign(labels: Integers, folds: int, seed: int, groups: Integers | None = No
     generator = np.random.default_rng(seed)
     if groups is None:
         order = generator.permutation(len(labels))
-        order = order[np.argsort(labels[order], kind="stable")]  # class by class, each in random order
+        order = order[np.argsort(labels[order], kind="stable")]  # class by class, in random order within a class
         numbers = np.empty(len(labels), dtype=np.int64)
         numbers[order] = np.arange(len(labels)) % folds
         return numbers

@@ -1,7 +1,8 @@
-"""Predictions for samples by networks that have not seen their labels: one network per fold, all trained side by side.
+"""Predict samples with networks that have not seen their labels: one network per fold, all trained in parallel.
 
-Two halves cost little more than one run: each of two networks learns one half and judges the other. Readings of all
-epochs are averaged, because a wrong label is contradicted early and for long, and a single epoch is noisy.
+With two folds, each network learns half of the samples and judges the other half, which costs little more than one
+training run. Readings are averaged over all epochs: predictions contradict a wrong label from early on and for many
+epochs, and a single epoch is noisy.
 """
 
 import hashlib
@@ -34,13 +35,13 @@ _CHUNK = 1024  # samples per network in one forward pass
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Readings of n samples, by networks that were not trained on them unless stated otherwise.
+    """Readings of n samples, each by the network that was not trained on the sample (except `trained`).
 
     Attributes:
-        logits: (n, N) float32, of the last epoch.
+        logits: (n, N) float32, from the last epoch.
         probabilities: (n, N) float32, the mean over epochs.
-        margin: (n,) float32, log-odds of the given label, cut to [-5, 5] in each epoch, mean over epochs.
-        trained: (n,) float32, the same margin under the networks that learn the sample, read while they train.
+        margin: (n,) float32, log-odds of the given label, clipped to [-5, 5] in each epoch and averaged over epochs.
+        trained: (n,) float32, the same margin from the networks that are trained on the sample, read during training.
         features: (n, M) float32, the inputs of the classifier in the last epoch.
         folds: (n,) int64, the number of the network that judged the sample.
         loss: mean training loss of each epoch and fold, (epochs, k).
@@ -76,11 +77,12 @@ def judge(
         labels: (n,) int64 in 0..N-1.
         folds: (n,) int64, see `folds.assign`.
         num_classes: N.
-        network, loss, training: the network, its loss, and the training settings. In each epoch every network takes as
-            many samples as the smallest training set has.
-        seed: the seed of initial weights and order.
+        network, loss, training: the network, its loss, and the training settings. In each epoch every network is
+            trained on as many samples as the smallest training set has.
+        seed: the seed of the initial weights and the sample order.
         device: the device to train on.
-        followed: whether to read every epoch; if False, only the last is read, as in plain cross-validation.
+        followed: whether to read predictions in every epoch; if False, only in the last epoch, as in plain
+            cross-validation.
         on_epoch: called after each epoch with its number, from 1, and the number of epochs.
 
     Raises:
@@ -127,9 +129,9 @@ def judge(
 def stored_or_trained(
     folder: Path | None, arrays: Sequence[NDArray[Any]], settings: object, train: Callable[[], HeldOut]
 ) -> HeldOut:
-    """The result of `train`, read from a file of `folder` if the same arrays and settings were trained before.
+    """Return the result of `train`, or read it from `folder` if the same arrays and settings were trained before.
 
-    The file is named by a digest of the arrays' bytes and the settings. An interrupted training run starts over.
+    The file name is a digest of the arrays' bytes and the settings. An interrupted training run starts over.
     """
     if folder is None:
         return train()
@@ -155,7 +157,7 @@ def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _bounded(margins: Tensor) -> Tensor:
-    """Log-odds cut to [-5, 5], so that one epoch's extreme answer does not outweigh all others."""
+    """Log-odds clipped to [-5, 5], so that an extreme value in one epoch does not outweigh all other epochs."""
     return margins.clamp(-_EXTREME, _EXTREME)
 
 
@@ -187,7 +189,7 @@ def _learn(
     training: Training,
     sums: _Sums | None,
 ) -> NDArray[np.float64]:
-    """Train for one epoch; returns the mean loss of each network."""
+    """Train for one epoch and return the mean loss of each network."""
     network.train()
     total = torch.zeros(len(index), dtype=torch.float64, device=x.device)
     for start, stop in batches(index.shape[1], training.batch_size, training.drop_last):
@@ -209,7 +211,7 @@ def _read(network: StackedNetwork, x: Tensor, judged: list[Tensor]) -> tuple[Ten
     """Logits (n, N) and features (n, M) of every sample by the network that has not seen it, in eval mode."""
     network.eval()
     longest = max(map(len, judged))
-    index = torch.stack([rows[torch.arange(longest) % len(rows)] for rows in judged])  # shorter folds repeat
+    index = torch.stack([rows[torch.arange(longest) % len(rows)] for rows in judged])  # shorter folds are repeated
     logits = features = torch.empty(0)
     for part in index.split(_CHUNK, 1):
         h = network.features(x, part.to(x.device))

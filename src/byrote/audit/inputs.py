@@ -1,7 +1,7 @@
 """Read arrays, frames, data sets and labels in any encoding, and return frames of the same kind.
 
-Frames (pandas, polars, Arrow) are read through narwhals, Hugging Face data sets through their Arrow tables. Rows keep
-their order, and a pandas frame keeps its index.
+Frames (pandas, polars, Arrow) are read through narwhals, and Hugging Face data sets through their Arrow tables. The
+order of rows is kept, and so is the index of a pandas frame.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,11 +24,11 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A frame as columns.
+    """The columns of a frame, and the frame itself.
 
     Attributes:
-        columns: values by name, (n,) each; a column of equally long lists is (n, d).
-        native: the frame itself; results are returned in the same kind of frame.
+        columns: values by column name, (n,) each; a column of lists of equal length d becomes (n, d).
+        native: the frame itself; results are returned as the same kind of frame.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -48,7 +48,7 @@ def is_dataset(value: Any) -> bool:
 
 
 def read_frame(value: Any) -> Frame:
-    """The columns of a frame.
+    """Read the columns of a frame.
 
     Raises:
         ModuleNotFoundError: narwhals is not installed.
@@ -62,7 +62,7 @@ def read_frame(value: Any) -> Frame:
 
 
 def _stacked(column: NDArray[Any]) -> NDArray[Any]:
-    """A column of equally long lists of numbers as a matrix."""
+    """Turn a column of equally long lists of numbers into a matrix."""
     if column.dtype == object and len(column) and isinstance(column[0], (list, np.ndarray)):
         lengths = {len(row) for row in column}
         if len(lengths) == 1:
@@ -71,10 +71,10 @@ def _stacked(column: NDArray[Any]) -> NDArray[Any]:
 
 
 def features_of(x: Any, label: str | None) -> tuple[NDArray[np.floating], NDArray[Any] | None, Any]:
-    """Samples (n, d) or (n, C, H, W), the label column if `label` names it, and the frame they came in, if any.
+    """Samples (n, d) or (n, C, H, W), the label column or None, and the frame that contained them or None.
 
     Args:
-        x: an array (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C), or a frame, whose columns of numbers are the
+        x: an array (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C), or a frame. The numeric columns of a frame are the
             features.
         label: the column with the labels; None: the labels are passed separately.
 
@@ -117,10 +117,10 @@ def _checked(x: NDArray[Any], name: str) -> NDArray[np.floating]:
 
 
 def class_numbers(y: Any, where: str = "y") -> tuple[Integers, tuple[str, ...]]:
-    """Labels as 0..N-1, and the names of the classes: texts, whole numbers of any range, booleans, one-hot rows.
+    """Convert labels (strings, integers of any range, booleans, one-hot rows) to 0..N-1, and return the class names.
 
     Raises:
-        ValueError: a missing label, a fractional label, or another shape.
+        ValueError: a missing label, a fractional label, or a wrong shape.
 
     >>> class_numbers(["dog", "ant", "dog"])
     (array([1, 0, 1]), ('ant', 'dog'))
@@ -128,7 +128,7 @@ def class_numbers(y: Any, where: str = "y") -> tuple[Integers, tuple[str, ...]]:
     (array([1, 0, 1]), ('5', '7'))
     """
     column = np.asarray(y)
-    if column.dtype.kind in "ib" and column.ndim == 1:  # negative numbers are names like any other
+    if column.dtype.kind in "ib" and column.ndim == 1:  # negative numbers are class names, like all others
         values, numbers = np.unique(column, return_inverse=True)
         return numbers.astype(np.int64), tuple(map(str, values.tolist()))
     parsed = numbered(column, where)
@@ -138,7 +138,7 @@ def class_numbers(y: Any, where: str = "y") -> tuple[Integers, tuple[str, ...]]:
 
 
 def group_numbers(groups: Any, n: int) -> Integers | None:
-    """Groups of any encoding as integers (n,).
+    """Convert groups in any encoding to integers (n,).
 
     Raises:
         ValueError: a wrong length or shape.
@@ -153,7 +153,7 @@ def group_numbers(groups: Any, n: int) -> Integers | None:
 
 
 def like(native: Any, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> Any:
-    """Columns as a frame of the same kind, with the same index; a `byrote.table.Table` if arrays were given."""
+    """Put columns into a frame of the same kind, with the same index; a `byrote.table.Table` for array input."""
     if native is None:
         return Table({name: np.asarray(column) for name, column in columns.items()})
     plain = {name: np.asarray(column).tolist() for name, column in columns.items()}

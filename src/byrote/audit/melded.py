@@ -1,15 +1,15 @@
-"""Exact intervals for shares of a population that was checked by strata: melded Clopper-Pearson.
+"""Exact intervals for a share of a population from samples of its strata: melded Clopper-Pearson.
 
-Suppose that n_h of the N_h samples of a stratum were drawn and checked, and k_h of them were wrong. The share p_h of
-wrong samples then has two confidence distributions, the lower Beta(k_h, n_h - k_h + 1) and the upper Beta(k_h + 1,
-n_h - k_h). Their quantiles are the ends of Clopper and Pearson's interval; for a finite stratum, the hypergeometric law
-replaces the binomial. The lower end for the sum of W_h p_h is the alpha/2 quantile of the sum of independent draws from
-the lower distributions. The upper end is the (1 - alpha/2) quantile of the sum of draws from the upper distributions
-(Fay, Proschan and Brittain 2015, "Combining one-sample confidence procedures for inference in the two-sample case",
-Biometrics 71, 146).
+Suppose that n_h of the N_h samples of a stratum were drawn and checked, and k_h of these were wrong. Then the share p_h
+of wrong samples has two confidence distributions: the lower Beta(k_h, n_h - k_h + 1) and the upper Beta(k_h + 1, n_h -
+k_h). Their quantiles are the ends of the Clopper-Pearson interval. For a finite stratum, the hypergeometric law
+replaces the binomial law. The lower end for the sum of W_h p_h is the alpha/2 quantile of the sum of independent draws
+from the lower distributions. The upper end is the (1 - alpha/2) quantile of the sum of draws from the upper
+distributions (Fay, Proschan and Brittain 2015, "Combining one-sample confidence procedures for inference in the
+two-sample case", Biometrics 71, 146).
 
-The quantiles are computed, not simulated: the distributions are laid out on a grid of step 2^-14 and convolved. Each
-value is rounded outward, so that an end is too far out by at most one step per stratum.
+The quantiles are computed and not simulated: the distributions are put on a grid of step 2^-14 and convolved. Each
+value is rounded outward, so that the interval is too wide by at most one step per stratum at each end.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ __all__ = ["Counts", "Errors", "at_random", "share", "share_of"]
 Array = NDArray[np.float64]
 _CELLS = 1 << 14
 _PLACES = np.arange(_CELLS + 1)
-_FINITE = 0.1  # drawn share of a stratum above which drawing without replacement is taken into account
-_LEVELS = 32  # number of quantiles of the reviewer's error over which ends are averaged
+_FINITE = 0.1  # if a larger share of a stratum was drawn, its finite size is taken into account
+_LEVELS = 32  # number of quantiles of the reviewer's error rate over which the ends are averaged
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Counts:
     """The counts of one stratum.
 
     Args:
-        size: N_h, samples in the stratum, at least 0.
-        checked: n_h, how many were drawn and checked, at most N_h.
-        wrong: k_h, how many of these are wrong, at most n_h.
-        unsure: how many of the checked samples were answered "unsure". They count as right for the lower end of an
-            interval, as wrong for the upper end.
+        size: N_h, the number of samples in the stratum, at least 0.
+        checked: n_h, the number of samples drawn and checked, at most N_h.
+        wrong: k_h, how many of the checked samples are wrong, at most n_h.
+        unsure: how many of the checked samples were answered "unsure". These count as right for the lower end of an
+            interval and as wrong for the upper end.
     """
 
     size: int
@@ -64,14 +64,14 @@ class Counts:
 
 @dataclass(frozen=True)
 class Errors:
-    """How often a reviewer who was asked twice about the same samples gave a different second answer.
+    """Counts of samples that a reviewer checked twice, and of those with two different answers.
 
-    Premise: the reviewer calls right labels wrong as often as wrong labels right, with probability epsilon < 1/2,
-    independently at each look. Two looks then differ with probability d = 2 epsilon (1 - epsilon).
+    Premise: the reviewer errs with probability epsilon < 1/2 on right and on wrong labels alike, independently at each
+    look. Then two looks differ with probability d = 2 epsilon (1 - epsilon).
 
     Args:
-        twice: samples looked at twice, at least 1.
-        differ: how many of them got two different answers, at most `twice`.
+        twice: the number of samples checked twice, at least 1.
+        differ: how many of these samples got two different answers, at most `twice`.
     """
 
     twice: int
@@ -98,7 +98,7 @@ class Errors:
 
 
 def _error_rate(differ: Array) -> Array:
-    """The epsilon with 2 epsilon (1 - epsilon) = differ; 1/2 if the answers differ in half of the cases or more."""
+    """Solve 2 epsilon (1 - epsilon) = differ for epsilon; 1/2 if at least half of the answers differ."""
     root: Array = np.sqrt(np.clip(1 - 2 * differ, 0, None))
     return (1 - root) / 2
 
@@ -109,17 +109,19 @@ def share(
     """The share of wrong samples in the union of the strata: estimate, lower end, upper end.
 
     Formula: sum W_h p_h with W_h = N_h / N. With `errors`, the reviewer calls a share q_h of the samples wrong, where
-    q_h = p_h (1 - epsilon) + (1 - p_h) epsilon. So p_h = (q_h - epsilon) / (1 - 2 epsilon), cut to [0, 1]. The ends
-    then average over the confidence distributions of epsilon; for each draw of epsilon, every p_h takes its least
+    q_h = p_h (1 - epsilon) + (1 - p_h) epsilon. So p_h = (q_h - epsilon) / (1 - 2 epsilon), clipped to [0, 1]. The ends
+    then average over the confidence distributions of epsilon. For each draw of epsilon, every p_h takes its least
     favorable value.
 
     Args:
-        strata: at least one sample in all. The share of a stratum without checked samples may be anything from 0 to 1.
+        strata: the counts of the strata, with at least one sample in total. The share of a stratum without checked
+            samples can be any value from 0 to 1.
         confidence: in (0, 1).
-        errors: second looks, from which the reviewer's own error rate is estimated; None takes the answers as right.
+        errors: counts of second looks, from which the reviewer's error rate is estimated; None: all answers are taken
+            as right.
 
     Returns:
-        value, low, high in [0, 1]; the value is NaN where a stratum with samples was not checked.
+        value, low, high in [0, 1]; the value is NaN if a stratum has samples but none was checked.
 
     Raises:
         ValueError: no samples, or a confidence outside (0, 1).
@@ -142,14 +144,14 @@ def share(
 def share_of(
     part: Sequence[Counts], rest: Sequence[Counts], confidence: float = 0.95, errors: Errors | None = None
 ) -> tuple[float, float, float]:
-    """The share of all wrong samples that lies in `part`; if the part is the suspects, this is their recall.
+    """The share of all wrong samples that are in `part`. If the part is the suspects, this is their recall.
 
-    Formula: A / (A + B), with A the number of wrong samples in the part and B their number in the rest. It rises with A
+    Formula: A / (A + B), where A and B are the numbers of wrong samples in the part and in the rest. It rises with A
     and falls with B, so the lower end combines the lower distribution of A with the upper distribution of B, and the
-    upper end combines the other two.
+    upper end combines the other two distributions.
 
     Returns:
-        value, low, high in [0, 1]; NaN with the interval [0, 1] where no wrong sample was found.
+        value, low, high in [0, 1]; NaN with the interval [0, 1] if no wrong sample was found.
 
     >>> [round(x, 2) for x in share_of([Counts(1000, 100, 90)], [Counts(9000, 100, 0)])]
     [1.0, 0.73, 1.0]
@@ -170,7 +172,7 @@ def share_of(
 
 
 def at_random(counts: Counts, confidence: float = 0.95) -> tuple[float, float, float]:
-    """The share among samples drawn at random from one stratum: Clopper and Pearson, or hypergeometric limits."""
+    """The share of wrong samples in one stratum, from a random sample: Clopper-Pearson or hypergeometric limits."""
     return share([counts], confidence)
 
 
@@ -216,7 +218,7 @@ def _masses(counts: Counts, weight: float, upper: bool, ends: tuple[float, float
         below = steps[np.floor(x * counts.size + 1e-9).astype(np.int64)]
     else:
         below = np.interp(x * _CELLS, _PLACES, _beta(counts.checked, k, upper))
-    masses = np.diff(below, prepend=0.0)  # masses of (x_{j-1}, x_j]; the first is that of x <= 0
+    masses = np.diff(below, prepend=0.0)  # masses of the intervals (x_{j-1}, x_j]; the first is the mass of x <= 0
     if upper:
         return masses
     masses[1] += masses[0]
@@ -236,9 +238,9 @@ def _beta(n: int, k: int, upper: bool) -> Array:
 def _finite(size: int, n: int, k: int, upper: bool) -> Array:
     """P(K <= j) for j = 0..size wrong samples in a finite stratum, under one of its confidence distributions.
 
-    The lower distribution is that of the least K with P(X >= k | K) > u for a uniform u, so that
-    P(K <= j) = P(X >= k | j). The upper distribution is that of the largest K with P(X <= k | K) > u, so that
-    P(K <= j) = 1 - P(X <= k | j + 1). X is hypergeometric.
+    X is hypergeometric, and u is uniform. The lower distribution is the law of the least K with P(X >= k | K) > u, so
+    that P(K <= j) = P(X >= k | j). The upper distribution is the law of the largest K with P(X <= k | K) > u, so that
+    P(K <= j) = 1 - P(X <= k | j + 1).
     """
     j = np.arange(size + 1)
     if not upper:
@@ -247,7 +249,7 @@ def _finite(size: int, n: int, k: int, upper: bool) -> Array:
 
 
 def _hypergeometric_cdf(k: int, size: int, wrong: NDArray[np.int64], n: int) -> Array:
-    """P(X <= k) if n are drawn without replacement out of `size`, of which `wrong` (j,) are wrong."""
+    """P(X <= k) if n samples are drawn without replacement from `size` samples with `wrong` (j,) wrong ones."""
     if k < 0:
         return np.zeros(len(wrong))
     hits = np.arange(min(k, n) + 1)  # (i,)
@@ -282,7 +284,7 @@ def _quantile(masses: Array, level: float) -> float:
 
 
 def _ratio_quantile(a: Array, b: Array, level: float) -> float:
-    """The quantile of A / (A + B) of independent A and B on the grid, by bisection; 0/0 counts as 0."""
+    """The quantile of A / (A + B) for independent A and B on the grid, by bisection; 0/0 counts as 0."""
     below = np.append(np.cumsum(a), 1.0)
     places = np.arange(len(b))
     low, high = 0.0, 1.0

@@ -1,4 +1,4 @@
-"""A user's own `nn.Module`, a linear classifier, or one of byrote's networks: modules with fresh weights."""
+"""Build modules with fresh weights from a user's `nn.Module`, a linear classifier, or one of byrote's networks."""
 
 import copy
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Buildable(Protocol):
 
 
 class GivenModule:
-    """Copies of the user's module, with fresh weights in all layers that can draw their weights.
+    """Copies of the user's module with fresh weights in all layers that can be reset.
 
     Args:
         module: maps a batch to logits; its last `nn.Linear` is the classifier.
@@ -47,7 +47,7 @@ class GivenModule:
     def build(
         self, input_shape: Sequence[int], num_outputs: int, generator: torch.Generator | None = None
     ) -> Classifier:
-        """A copy with fresh weights, as a feature map and its classifier; see `Network.build`."""
+        """Build a copy with fresh weights, split into feature map and classifier; see `Network.build`."""
         module = copy.deepcopy(self._module)
         seed = int(torch.randint(2**62, (), generator=generator))
         with torch.random.fork_rng(devices=[]):
@@ -70,7 +70,7 @@ class GivenModule:
 
 
 def chosen(network: Any, input_shape: Sequence[int], num_classes: int) -> Buildable:
-    """The network to train: None or "mlp", "linear", one of byrote's networks, or an `nn.Module`.
+    """Choose the network to train: None or "mlp", "linear", one of byrote's networks, or an `nn.Module`.
 
     Raises:
         ValueError, TypeError: anything else.

@@ -1,4 +1,4 @@
-"""Held-out probabilities without training: the labels of the nearest samples of the other folds."""
+"""Held-out probabilities without training, from the labels of the nearest samples in other folds."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,21 +6,20 @@ from numpy.typing import NDArray
 __all__ = ["NEIGHBORS", "neighbor_probabilities"]
 
 NEIGHBORS = 20
-_BLOCK = 1 << 24  # number of distances computed at a time
+_BLOCK = 1 << 24  # number of distances in one block
 
 
 def neighbor_probabilities(
     features: NDArray[np.floating], labels: NDArray[np.int64], folds: NDArray[np.int64], num_classes: int
 ) -> NDArray[np.float32]:
-    """(m_a + 1/N) / (m + 1) for each class a, where m_a of the m = 20 nearest samples of the other folds have class a.
+    """(m_a + 1/N) / (m + 1) for each class a; m_a of the m = 20 nearest samples in other folds have label a.
 
-    Distances are Euclidean between features of unit length.
+    Distances are Euclidean, between features scaled to unit length.
 
     Args:
         features: (n, d).
         labels: (n,).
-        folds: (n,); a sample's own fold is left out, because its labels are judged together with the sample's own
-            label.
+        folds: (n,); the fold of the sample is left out, because the labels in a fold are judged together.
         num_classes: N.
 
     >>> x = np.array([[1., 0.], [1., .1], [0., 1.], [.1, 1.]])

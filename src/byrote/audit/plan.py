@@ -1,9 +1,9 @@
 """Draw the samples that a person should check, so that the answers determine how many labels are wrong.
 
-Samples are drawn at random within three strata: the suspects, the doubtful samples (not suspects, but the networks find
-their labels more likely wrong than right), and the rest. The estimate is then right for any noise and any model; the
-model only makes the interval narrower, because suspects and the rest differ. A plan is fixed by its seed before anyone
-looks: answers chosen afterwards would bias it.
+Samples are drawn at random within three strata: the suspects, the doubtful samples, and the rest. Doubtful samples are
+not suspects, but the networks find their labels more likely wrong than right. The estimate is right for any noise and
+any model. A good model only makes the interval narrower, because then the strata differ in their shares of wrong
+labels. The seed fixes the plan before anyone looks at a sample: samples chosen later would bias the estimate.
 """
 
 import json
@@ -23,22 +23,22 @@ __all__ = ["Plan", "Stratum", "allocate", "draw", "expected_half_width", "split"
 
 Rows = NDArray[np.int64]
 FORMAT = 1
-LEAST = 10  # samples drawn from each stratum, if it has that many
+LEAST = 10  # smallest number of samples drawn from each stratum (all samples if it has fewer)
 SHARES = (0.75, 0.25, 0.03)  # shares of wrong labels that the allocation assumes
 _NAMES = ("suspects", "doubtful", "the rest")
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """A stratum: samples from which a random sample is drawn.
+    """A stratum: a set of samples from which some are drawn at random.
 
     Attributes:
         name: the name of the stratum.
-        suspects: whether they are suspects.
-        size: how many samples it has.
-        checks: how many of them are drawn.
-        likely: the share of wrong labels that the audit expects there.
-        by_class: how many of its samples have each given label.
+        suspects: whether this is the stratum of the suspects.
+        size: the number of samples in the stratum.
+        checks: the number of samples drawn.
+        likely: the share of wrong labels that the audit expects in the stratum.
+        by_class: the number of its samples with each given label.
     """
 
     name: str
@@ -54,16 +54,16 @@ class Plan:
     """The samples to check, in order, and the expected width of the interval.
 
     Attributes:
-        labels: digest of the labels that are audited.
+        labels: digest of the audited labels.
         seed: the seed of the draw.
-        confidence: the confidence level of the intervals that the answers give.
-        strata: the strata that the samples are drawn from.
-        rows: samples to check, in order.
+        confidence: the confidence level of the intervals computed from the answers.
+        strata: the strata from which the samples are drawn.
+        rows: the rows of the samples to check, in order.
         stratum: the number of the stratum of each of these samples.
         given: the given label of each of these samples.
-        twice: samples among `rows` to check a second time, after all others.
+        twice: the samples of `rows` to check a second time, after all first looks.
         half_width: the expected half-width of the interval.
-        fingerprint: digest of all this; a plan that was changed by hand is refused.
+        fingerprint: digest of the whole plan; a plan that was changed by hand is refused.
     """
 
     labels: str
@@ -83,7 +83,7 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Samples in all strata."""
+        """The number of samples in all strata."""
         return sum(s.size for s in self.strata)
 
     @property
@@ -103,7 +103,7 @@ class Plan:
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: not a plan, or a plan that was changed since it was drawn.
+            ValueError: the file is not a plan, or the plan was changed after it was drawn.
         """
         text = Path(path).read_text("utf-8")
         try:
@@ -120,7 +120,7 @@ class Plan:
 
 
 def split(suspect: NDArray[np.bool_], doubtful: NDArray[np.bool_]) -> list[Rows]:
-    """The rows of the three strata: suspects, the other doubtful samples, and the rest; any of them may be empty.
+    """The rows of the three strata: suspects, the other doubtful samples, and the rest; each may be empty.
 
     Args:
         suspect: (n,) which samples are suspects.
@@ -133,16 +133,16 @@ def split(suspect: NDArray[np.bool_], doubtful: NDArray[np.bool_]) -> list[Rows]
 
 
 def allocate(sizes: Sequence[int], shares: Sequence[float], checks: int) -> list[int]:
-    """How many to draw from each stratum: n_h ~ N_h sqrt(p_h (1 - p_h)) (Neyman 1934), at least 10 each.
+    """How many samples to draw per stratum: n_h ~ N_h sqrt(p_h (1 - p_h)) (Neyman 1934), at least 10 each.
 
     Args:
         sizes: N_h.
         shares: the assumed p_h, each in (0, 1).
-        checks: how many to draw in all. If it exceeds the number of samples, all are drawn; if it is too small for 10
-            each, the strata get equal shares.
+        checks: how many samples to draw in total. If this exceeds the number of samples, all are drawn. If this is too
+            small for 10 per stratum, the strata get equal shares.
 
     Returns:
-        n_h, each at most N_h, their sum min(checks, N).
+        n_h, each at most N_h, with the sum min(checks, N).
 
     >>> allocate([1000, 1000, 8000], [.75, .75, .03], 200)
     [39, 39, 122]
@@ -153,7 +153,7 @@ def allocate(sizes: Sequence[int], shares: Sequence[float], checks: int) -> list
     wanted = N * np.sqrt([p * (1 - p) for p in shares])
     drawn = floor.astype(np.float64)
     free = N > 0
-    for _ in range(2 * len(N)):  # each round fixes a stratum at its floor or its size, or ends the loop
+    for _ in range(2 * len(N)):  # each round fixes a stratum at its minimum or its size, or ends the loop
         if not free.any() or wanted[free].sum() == 0:
             break
         left = total - drawn[~free].sum()
@@ -169,7 +169,7 @@ def allocate(sizes: Sequence[int], shares: Sequence[float], checks: int) -> list
 
 
 def _rounded(drawn: NDArray[np.float64], most: Rows, total: int) -> list[int]:
-    """Whole numbers with the given sum, each at most `most`, by the method of largest remainders."""
+    """Round to whole numbers with the given sum, each at most `most`, by the method of largest remainders."""
     whole = np.minimum(np.floor(drawn + 1e-9).astype(np.int64), most)
     while whole.sum() < total:
         room = np.where(whole < most, drawn - whole, -np.inf)
@@ -180,7 +180,7 @@ def _rounded(drawn: NDArray[np.float64], most: Rows, total: int) -> list[int]:
 def expected_half_width(
     sizes: Sequence[int], likely: Sequence[float], drawn: Sequence[int], twice: int, confidence: float
 ) -> float:
-    """Half the width of the interval if every stratum has as many wrong labels as the audit expects."""
+    """Half the width of the interval if each stratum has as many wrong labels as the audit expects."""
     strata = [Counts(N, n, round(n * p)) for N, p, n in zip(sizes, likely, drawn, strict=True)]
     _, low, high = share(strata, confidence, Errors(twice, 0) if twice else None)
     return (high - low) / 2
@@ -202,15 +202,15 @@ def draw(
     """Draw a plan.
 
     Args:
-        strata: rows of the suspects, the other doubtful samples and the rest (`split`).
+        strata: the rows of the suspects, the other doubtful samples and the rest (see `split`).
         given: (n,) given labels.
-        likely: share of wrong labels that the audit expects in each stratum; it determines the announced width, not the
-            samples drawn.
+        likely: the share of wrong labels that the audit expects in each stratum. It affects the announced width but not
+            the samples drawn.
         labels: digest of the labels.
         num_classes: N.
-        checks: the number of looks in all, at least 2; or
-        half_width: the half-width to reach, in (0, .5), with the smallest number of looks that is enough.
-        twice: how many of the looks are second looks, which show how often the reviewer errs.
+        checks: the total number of looks, at least 2; or
+        half_width: the half-width to reach, in (0, .5); the plan then has the smallest sufficient number of looks.
+        twice: how many of the looks are second looks, from which the reviewer's error rate is estimated.
         seed: the seed of the draw.
         confidence: the confidence level of the intervals.
 
@@ -273,12 +273,13 @@ def _check(checks: int | None, half_width: float | None, twice: int, confidence:
 
 
 def _fewest(width: Callable[[int], float], wanted: float, most: int, twice: int) -> int:
-    """The smallest number of looks with an expected half-width of at most `wanted`, by bisection."""
+    """The smallest number of looks whose expected half-width is at most `wanted`, by bisection."""
     low, high = twice + 2, most
     if width(high) > wanted:
         raise ValueError(
-            f"a half-width of {wanted:g} cannot be reached: checking all samples leaves {width(high):.3f}, because "
-            f"{twice} second looks do not determine the reviewer's own error any better; ask for more of them"
+            f"a half-width of {wanted:g} cannot be reached: even if all samples are checked, it is {width(high):.3f}, "
+            f"because {twice} second looks determine the reviewer's error rate only this well: ask for more second "
+            "looks"
         )
     while low < high:
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""The rate of wrong labels from labels alone: an interval with its premise where the tests pass, else "cannot tell"."""
+"""The rate of wrong labels from labels alone: an interval with its premise if the tests pass, else "cannot tell"."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from byrote.measures import noise_rate
 
 __all__ = ["label_only"]
 
-_MOST = 1 << 26  # largest number of logits used, .5 GB in float64; with more, a random part of the samples is used
+_MOST = 1 << 26  # largest number of logits used (.5 GB in float64); if there are more, random samples are drawn
 
 
 def label_only(
@@ -24,16 +24,16 @@ def label_only(
     disagreement: float,
     seed: int = 0,
 ) -> Rate:
-    """The rate by `measures.noise_rate`, with the same verdict and premise.
+    """Estimate the rate with `measures.noise_rate` and keep its verdict and premise.
 
     Args:
-        logits: a function that gives the held-out logits (r, N) of r rows.
+        logits: a function that returns the held-out logits (r, N) of r rows.
         labels: (n,).
         num_classes: N.
         folds: (n,) number of the network that judged each sample; None: a single network.
-        transition: the consensus estimate, which gives the value where no interval can be stated.
-        disagreement: share of labels that differ from the prediction.
-        seed: the seed of the random part that is used where the samples do not fit in memory.
+        transition: the consensus estimate, which provides the value if no interval can be stated.
+        disagreement: the share of labels that differ from the prediction.
+        seed: the seed for drawing samples if not all samples fit in memory.
     """
     n, N = len(labels), num_classes
     rows = np.arange(n)

@@ -1,4 +1,4 @@
-"""The outcome of an audit as a value, saved as plain files that can be read without torch."""
+"""The result of an audit as a value, saved in plain files that can be read without torch."""
 
 import hashlib
 import json
@@ -28,14 +28,14 @@ class Rate:
     """The share of wrong labels, estimated from labels alone.
 
     Attributes:
-        value: the estimate. Where an interval is stated, it assumes symmetric noise; otherwise it comes from the
-            transition matrix, or is NaN if there is none.
-        low, high: ends of the 95% interval; NaN where the verdict is "cannot tell".
+        value: the estimate. With a stated interval it assumes symmetric noise. Otherwise it comes from the transition
+            matrix, or is NaN if there is no matrix.
+        low, high: ends of the 95% interval; NaN if the verdict is "cannot tell".
         verdict: "stated" if there is an interval, otherwise "cannot tell".
         reason: the reason for the verdict, in one sentence.
         premise: what must be true for the estimate to be right.
-        help: what would narrow it down; empty where an interval is stated.
-        disagreement: share of labels that differ from the held-out prediction.
+        help: what would help to get an interval; empty if an interval is stated.
+        disagreement: the share of labels that differ from the held-out prediction.
         profile, counted: the labels that were counted; see `measures.rate.RateEstimate`.
     """
 
@@ -53,13 +53,13 @@ class Rate:
 
 @dataclass(frozen=True)
 class Confused:
-    """Two classes that labels confuse.
+    """A pair of classes that the labels confuse.
 
     Attributes:
         true, given: names of the classes.
-        share: estimated share of the samples of the true class that carry the given label, with its interval.
-        low, high: the ends; NaN where the share comes from the suspects alone.
-        count: suspects with this given label, for which the true class is suggested.
+        share: estimated share of the samples of the true class that have the given label.
+        low, high: ends of the interval for the share; NaN if the share comes from the suspects alone.
+        count: the number of suspects with this given label for which the true class is suggested.
     """
 
     true: str
@@ -72,11 +72,11 @@ class Confused:
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """The outcome of an audit.
+    """The result of an audit.
 
     Attributes:
         names: the names of the classes.
-        samples: columns, one row per sample in the order they came: row, id, given, suggested (numbers of classes),
+        samples: columns with one row per sample, in the original order: row, id, given and suggested (class numbers),
             score, probability, suspect, doubtful, kind (see `suspects.KINDS`), reason, twin (row of a near duplicate,
             -1: none), fold (-1: none).
         rate: the share of wrong labels, estimated from labels alone.
@@ -99,12 +99,12 @@ class Audit:
 
     @property
     def labels(self) -> str:
-        """Digest of the labels and the names of their classes."""
+        """A digest of the labels and class names."""
         return digest_labels(self.samples["given"], self.names)
 
     @property
     def ranked(self) -> NDArray[np.int64]:
-        """Rows of the suspects, the likeliest wrong first."""
+        """The rows of the suspects, the most likely wrong first."""
         rows = np.flatnonzero(self.samples["suspect"])
         return rows[np.argsort(-self.samples["score"][rows], kind="stable")]
 
@@ -120,10 +120,10 @@ class Audit:
         """Draw the samples to check.
 
         Args:
-            half_width: the half-width that the interval should have, in (0, .5); or
-            checks: how many looks to take, second looks included.
+            half_width: the desired half-width of the interval, in (0, .5); or
+            checks: the number of looks, including second looks.
             twice: how many of the looks are second looks; None: a tenth of `checks`, or 20 with `half_width`. With 0,
-                each answer is taken as right.
+                all answers are taken as right.
             seed: the seed of the draw.
             confidence: the confidence level of the intervals.
         """
@@ -148,13 +148,13 @@ class Audit:
         )
 
     def settle(self, plan: Plan, answers: Any) -> Settled:
-        """Estimate shares from the answers; see `answers.read_answers` for the forms they may have.
+        """Estimate shares from the answers; see `answers.read_answers` for the accepted forms of answers.
 
         Raises:
             ValueError: a plan for other labels, or answers that the plan does not allow.
         """
         if plan.labels != self.labels:
-            raise ValueError("the plan was drawn for other labels: draw a new plan")
+            raise ValueError("the plan was drawn for different labels: draw a new plan")
         return settle(plan, read_answers(answers), self.names)
 
     def save(self, folder: str | Path) -> Path:
@@ -187,8 +187,8 @@ class Audit:
         """Read what `save` wrote.
 
         Raises:
-            FileNotFoundError: no audit there.
-            ValueError: a file that was changed, or an audit of another version.
+            FileNotFoundError: there is no audit in the folder.
+            ValueError: a file was changed, or the audit has a different format version.
         """
         folder = Path(folder)
         if not (folder / _ABOUT).is_file():
@@ -236,14 +236,14 @@ _MATRICES = ("matrix", "low", "high")
 
 
 def digest_labels(given: NDArray[np.int64], names: Sequence[str]) -> str:
-    """A digest of the labels, sixteen hexadecimal digits."""
+    """A digest of the labels: sixteen hexadecimal digits."""
     state = hashlib.sha256("\0".join(names).encode())
     state.update(np.ascontiguousarray(given, dtype="<i8").tobytes())
     return state.hexdigest()[:16]
 
 
 def _plain(value: Any) -> Any:
-    """The value in a form that JSON can hold: arrays as lists, NaN as null."""
+    """Convert a value to a form that JSON can store: arrays become lists, NaN becomes null."""
     if isinstance(value, Mapping):
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -256,5 +256,5 @@ def _plain(value: Any) -> Any:
 
 
 def _numbers(stored: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The same mapping, with NaN instead of null in the fields that are numbers."""
+    """The same mapping, with NaN instead of null in the numeric fields."""
     return {k: float("nan") if k in names and v is None else v for k, v in stored.items()}

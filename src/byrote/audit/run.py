@@ -1,4 +1,4 @@
-"""Run an audit: from samples, by training networks; or without training, from probabilities that the user has."""
+"""Run an audit: by training networks on the samples, or without training, from the user's own probabilities."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ from byrote.measures.rate import UNDERFITS
 __all__ = ["Readings", "audit_probabilities", "audit_samples", "scaled"]
 
 Integers = NDArray[np.int64]
-_BLOCK = 1 << 22  # how many probabilities one block has
+_BLOCK = 1 << 22  # number of probabilities in one block
 _SAMPLE = 50_000  # samples from which the transition matrix is estimated where probabilities were given
 _TINY = 1e-12
 PILOT: dict[str, Loss] = {"RLL": LOSS, "CE": losses.CrossEntropy(), "GCE": losses.GeneralizedCrossEntropy()}
@@ -35,7 +35,7 @@ PILOT: dict[str, Loss] = {"RLL": LOSS, "CE": losses.CrossEntropy(), "GCE": losse
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """The readings of n samples, (n,) each; `logits` returns the logits (r, N) of r given rows."""
+    """Held-out readings of n samples, (n,) each; `logits` is a function that returns the logits (r, N) of r rows."""
 
     logits: Callable[[Integers], NDArray[np.floating]]
     predicted: Integers
@@ -47,7 +47,7 @@ class Readings:
 
 
 def scaled(x: NDArray[np.floating]) -> torch.Tensor:
-    """Samples as float32, each column (n, d) or channel (n, C, H, W) with mean 0 and deviation 1."""
+    """Scale samples to float32 with mean 0 and standard deviation 1 per column (n, d) or channel (n, C, H, W)."""
     axes = (0, *range(2, x.ndim))
     mean = x.mean(axis=axes, keepdims=True, dtype=np.float64)
     deviation = x.std(axis=axes, keepdims=True, dtype=np.float64)
@@ -70,22 +70,23 @@ def audit_samples(
     keep: Path | None = None,
     on_epoch: Callable[[int, int], None] | None = None,
 ) -> Audit:
-    """Audit labels by networks that have not seen them.
+    """Audit labels with networks that have not seen them.
 
     Args:
         x: (n, d) features or embeddings, or (n, C, H, W) images; finite.
         labels: (n,) in 0..N-1.
         names: the names of the N classes.
-        groups: (n,) samples of one group are never split between folds.
+        groups: (n,) the group of each sample; the samples of one group are never split between folds.
         network: None or "mlp", "linear", "knn" (nothing is trained), a byrote network, or an `nn.Module`.
-        folds: k, at least 2; two halves cost little more than one run.
+        folds: k, at least 2; two folds cost little more than one training run.
         epochs: the number of training epochs.
-        pilot: compare RLL, CE and GCE on the held-out given labels, and audit under the one that agrees most.
-        seed: the seed of folds, weights and order.
+        pilot: whether to compare RLL, CE and GCE on the held-out given labels, and to audit with the loss that agrees
+            most.
+        seed: the seed of folds, initial weights and sample order.
         device: the device to train on.
         ids: the names of the samples; None: their row numbers.
-        keep: a folder for the results of finished training runs, so that the same audit does not train again.
-        on_epoch: called with the epoch and the number of epochs.
+        keep: a folder for the results of finished training runs, so that repeating the audit does not train again.
+        on_epoch: called after each epoch with its number and the number of epochs.
     """
     began, N = time.perf_counter(), len(names)
     _enough(labels, N)
@@ -130,14 +131,14 @@ def audit_probabilities(
     seed: int = 0,
     ids: Sequence[str] | None = None,
 ) -> Audit:
-    """Audit labels by probabilities of a model that was not trained on them; nothing is trained.
+    """Audit labels with the probabilities of a model that was not trained on them; nothing is trained.
 
     Args:
-        probabilities: (n, N), each row summing to about 1; a memory map is read in blocks.
+        probabilities: (n, N), where each row sums to about 1; a memory map is read in blocks.
         labels: (n,) in 0..N-1.
         names: the names of the N classes.
-        folds: (n,) number of the model that gave each row, where there are several.
-        features: (n, M) of the same samples, by which neighbors are found; None: the probabilities themselves.
+        folds: (n,) the number of the model that gave each row, if there were several models.
+        features: (n, M) of the same samples, used to find neighbors; None: the probabilities are used.
         seed: the seed of all random draws.
         ids: the names of the samples; None: their row numbers.
 
@@ -230,7 +231,7 @@ def _concluded(
     pilot: dict[str, float] | None,
     began: float,
 ) -> Audit:
-    """The audit computed from the readings."""
+    """Compute the audit from the readings."""
     n = len(labels)
     twin = np.full(n, -1) if x is None else near_duplicates(x)
     judged = judge_labels(labels, known.predicted, known.confidence, known.own, known.log_odds, known.transition, twin)

@@ -1,16 +1,17 @@
-"""Intervals that are valid at every moment, so that a reviewer may stop as soon as they are narrow enough.
+"""Intervals that are valid at every moment, so that a reviewer may stop when the interval is narrow enough.
 
 A confidence sequence by betting (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by
-betting", JRSS B 86, 1; without replacement: their section 5). At look t, with N samples in all, let each stratum hold
-u_h samples that nobody has looked at, m_h of them still in the plan, and let w be the number of wrong labels found so
-far. The next sample comes from stratum h with probability m_h / m, as the plan is in random order, and
+betting", JRSS B 86, 1; without replacement: their section 5). There are N samples in total. At look t, let u_h be the
+number of samples of stratum h that nobody has looked at, m_h the number of these that are still in the plan, m the sum
+of the m_h, and w the number of wrong labels found so far. Because the plan is in random order, the next sample comes
+from stratum h with probability m_h / m, and
 
     Y = w / N + (u_h / N) (m / m_h) X,    X = 1 where its label is wrong,
 
-has the mean theta, the share of wrong labels, whatever was seen before. Now let a gambler bet on Y against the value
-theta = c, with stakes that depend on the past alone. If c is right, the probability that the capital ever exceeds
-2 / alpha is at most alpha / 2. The interval consists of the values against which no capital has ever exceeded
-2 / alpha.
+has the mean theta, the share of wrong labels, regardless of what was seen before. Now let a gambler bet on Y against
+the value theta = c, with stakes that depend only on the past. If theta is c, the probability that the gambler's capital
+ever exceeds 2 / alpha is at most alpha / 2. There is one gambler for theta > c and one for theta < c. The interval
+contains the values c against which neither capital has ever exceeded 2 / alpha.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ __all__ = ["running_share"]
 
 Array = NDArray[np.float64]
 _GRID = 1000  # candidate values of theta
-_STAKE = 0.75  # largest share of the capital that one look can lose
+_STAKE = 0.75  # largest share of the capital that can be lost at one look
 
 
 def running_share(
@@ -33,18 +34,18 @@ def running_share(
     checks: Sequence[int],
     confidence: float = 0.95,
 ) -> tuple[Array, Array]:
-    """The interval for the share of wrong labels after each look.
+    """Compute the interval for the share of wrong labels after each look.
 
     Args:
         stratum: the stratum of each look, in the order of the plan; the looks may stop before the plan ends.
         wrong: whether the label was wrong at each look.
-        sizes: N_h, samples in each stratum.
-        checks: n_h, how many samples of each stratum the plan draws, in random order.
-        confidence: the probability that the interval holds at all moments together, in (0, 1).
+        sizes: N_h, the number of samples in each stratum.
+        checks: n_h, the number of samples of each stratum in the plan, which is in random order.
+        confidence: the probability that all intervals together contain the share, in (0, 1).
 
     Returns:
-        low, high, each (t,); low never falls, and high never rises. Once one stratum has no planned samples left while
-        other strata still have some, the interval no longer changes.
+        low, high, each (t,); low never falls, and high never rises. Once a stratum has unseen samples but no planned
+        samples left, no more bets are placed, and the interval is narrowed only by the labels seen.
 
     >>> low, high = running_share([0] * 60, [look % 10 == 5 for look in range(60)], [1000], [60])
     >>> bool(low[-1] < .1 < high[-1]), bool((np.diff(high) <= 0).all())
@@ -56,7 +57,7 @@ def running_share(
     up, down = (
         np.zeros(_GRID),
         np.zeros(_GRID),
-    )  # log capitals of bets on a larger, on a smaller theta
+    )  # log capitals of the bets on theta > c and on theta < c
     most = np.zeros(_GRID)
     bar = log(2 / (1 - confidence))
     wrong_seen, seen, mean, spread = 0, 0, 0.5, 0.25
@@ -90,7 +91,7 @@ def _open(planned: Array, unseen: Array) -> bool:
 
 
 def _ends(plausible: NDArray[np.bool_], wrong: int, unseen: float, total: int) -> tuple[float, float]:
-    """The ends of the candidates that are not ruled out, half a step outward, but within the counted shares."""
+    """The ends of the range of plausible candidates, half a step outward, within the limits set by the labels seen."""
     places = np.flatnonzero(plausible)
     sure_low, sure_high = wrong / total, (wrong + unseen) / total
     if not len(places):

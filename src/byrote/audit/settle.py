@@ -1,4 +1,4 @@
-"""Results of the checks: how many labels are wrong, how good the suspects are, which classes are worst."""
+"""Results of the checks: how many labels are wrong, how accurate the list of suspects is, which classes are worst."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _ANY_TIME = "The interval is valid whenever the checking stops, and it takes eac
 
 @dataclass(frozen=True)
 class Share:
-    """A share of samples with its interval; the value is NaN where it cannot be estimated."""
+    """A share of samples with its interval; the value is NaN if the share cannot be estimated."""
 
     value: float
     low: float
@@ -35,7 +35,7 @@ class Share:
 
 @dataclass(frozen=True)
 class ClassShare(Share):
-    """The share of wrong labels among the samples of one given label, and how many of them were checked."""
+    """The share of wrong labels among the samples with one given label, and how many of these were checked."""
 
     name: str
     checked: int
@@ -46,18 +46,18 @@ class Settled:
     """Results of the checks.
 
     Attributes:
-        rate: share of all labels that are wrong.
-        precision: share of the suspects whose label is wrong; NaN without suspects.
-        recall: share of the wrong labels that are suspects; NaN where no wrong label was found.
-        by_class: rate for each given label.
-        checked, unsure: the number of samples answered, and of those answered "unsure".
+        rate: the share of all labels that are wrong.
+        precision: the share of suspects with a wrong label; NaN without suspects.
+        recall: the share of wrong labels that are among the suspects; NaN if no wrong label was found.
+        by_class: the rate for each given label.
+        checked, unsure: the number of samples with an answer, and with the answer "unsure".
         planned: the number of samples that the plan asks for.
-        twice, differ: the number of second looks, and of those that differ from the first look.
-        reviewer_error: estimated share of wrong answers; NaN without second looks.
+        twice, differ: the number of second looks, and of second looks that differ from the first look.
+        reviewer_error: the estimated share of wrong answers; NaN without second looks.
         verdict: "settled" if every look of the plan was answered, otherwise "so far".
-        premise: what must be true for the intervals to hold.
-        corrected: by row, the label that the reviewer gave instead of a wrong one.
-        counted: the counts of each stratum of the plan.
+        premise: what must be true for the intervals to be right.
+        corrected: by row, the label that the reviewer gave in place of a wrong label.
+        counted: the counts in each stratum of the plan.
     """
 
     rate: Share
@@ -76,7 +76,7 @@ class Settled:
     counted: tuple[Counts, ...]
 
     def plain(self, plan: Plan) -> dict[str, Any]:
-        """The results as stored and printed: texts, numbers and lists; None where a share cannot be estimated."""
+        """The results as stored and printed: strings, numbers and lists; None for a share that cannot be estimated."""
         named: list[tuple[str, Share]] = [("wrong labels", self.rate), ("wrong among suspects", self.precision)]
         named += [("suspects among wrong labels", self.recall)]
         named += [(f"wrong among {one.name}", one) for one in self.by_class]
@@ -103,9 +103,9 @@ class Settled:
 def settle(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Settled:
     """Estimate shares from the answers.
 
-    Once every planned sample is answered, the intervals are melded Clopper-Pearson. Before that, the interval for the
-    rate is a confidence sequence, because a reviewer who watches it may stop at a convenient moment; precision, recall
-    and the classes are estimated only at the end.
+    When all planned samples are answered, the intervals are melded Clopper-Pearson. Before that, the interval for the
+    rate is a confidence sequence, because a reviewer who watches the interval may stop at a convenient moment.
+    Precision, recall and the rates of classes are estimated only at the end.
 
     Args:
         plan: the plan of the samples that were drawn.
@@ -116,7 +116,7 @@ def settle(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Settl
         ValueError: no answers, or answers that the plan does not allow.
     """
     if not answers:
-        raise ValueError("expected at least one answer, got none: answer the plan's samples in its order")
+        raise ValueError("expected at least one answer, got none: answer the samples of the plan in order")
     seen = match(plan, answers, names)
     errors = Errors(len(seen.second), sum(seen.second)) if seen.second else None
     done = len(seen.wrong) == len(plan.rows)
@@ -143,7 +143,7 @@ def settle(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Settl
 def running(plan: Plan, seen: Matched) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The confidence sequence of the rate after each look, low and high, (t,) each.
 
-    Unsure answers count as right for the low end and as wrong for the high end.
+    An "unsure" answer counts as right for the low end and as wrong for the high end.
     """
     sizes, checks = [s.size for s in plan.strata], [s.checks for s in plan.strata]
     looks = plan.stratum[: len(seen.wrong)]
@@ -187,8 +187,7 @@ def _counts(plan: Plan, seen: Matched, h: int, label: int | None) -> Counts:
 def _class_share(plan: Plan, seen: Matched, label: int, name: str, errors: Errors | None) -> ClassShare:
     """The share of wrong labels among samples of one given label.
 
-    Within a stratum, the checked samples of that label are a random sample of all samples of that label in the
-    stratum.
+    Within a stratum, the checked samples with this label are a random sample of all samples with this label.
     """
     counts = [_counts(plan, seen, h, label) for h in range(len(plan.strata))]
     checked = sum(c.checked for c in counts)

@@ -1,4 +1,4 @@
-"""The sheet of answers, `answers.csv`: one row per look in the plan's order, with a blank answer until one is given."""
+"""The sheet of answers, `answers.csv`: one row per look, in the order of the plan; the answer is blank until given."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ _COLUMNS = ("row", "id", "given", "answer")
 
 
 def looks(plan: Plan) -> tuple[int, ...]:
-    """The row of each look that a plan asks for: all samples in order, then those that are looked at again."""
+    """The row of the sample at each look of a plan: all samples in order, then the samples for a second look."""
     return (*plan.rows, *plan.twice)
 
 
@@ -24,7 +24,7 @@ def sheet(audit: Audit, plan: Plan, answers: Sequence[str] = ()) -> str:
     Args:
         audit: the audit whose samples are asked about.
         plan: the plan of the looks.
-        answers: the answers so far, "" where there is none; looks beyond the last of them stay blank.
+        answers: the answers so far, "" for none; the looks after these stay blank.
     """
     ids, given = audit.samples["id"], audit.samples["given"]
     text = io.StringIO()
@@ -37,14 +37,14 @@ def sheet(audit: Audit, plan: Plan, answers: Sequence[str] = ()) -> str:
 
 
 def read_sheet(path: Path, plan: Plan) -> tuple[list[str], bool]:
-    """The answer to each look, "" where there is none; and whether the file ended within a line.
+    """Read the answer at each look ("" for none), and whether the file ends within a line.
 
-    A last line without its end may have lost a part of its answer, so it counts as unanswered. Lines that are missing
-    count as unanswered too.
+    A last line without a line break may have lost a part of its answer, so it counts as unanswered. Missing lines also
+    count as unanswered.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a row that the plan does not ask for, or that occurs more often than in the plan.
+        ValueError: a row that is not in the plan, or occurs more often than in the plan.
     """
     text = path.read_text("utf-8-sig")
     torn = bool(text) and not text.endswith(("\n", "\r"))

@@ -1,4 +1,4 @@
-"""Samples in a form that a person can judge, from the user's files: a picture, the cells of a table, or numbers.
+"""Show samples from the user's files in a form that a person can judge: a picture, table cells, or numbers.
 
 The files are only read, and only for the requested samples. A missing file raises no error.
 """
@@ -22,9 +22,9 @@ from byrote.data.formats.tables import open_table
 __all__ = ["Fields", "Picture", "Samples"]
 
 Fields = tuple[tuple[str, str], ...]
-"""The fields of a sample, as pairs of name and text, in order."""
-_SHARP = 64  # largest side, in pixels, of a picture that is stored without loss
-_NUMBERS = 16  # largest number of values of a row that are shown
+"""The fields of a sample as (name, text) pairs, in order."""
+_SHARP = 64  # largest side, in pixels, of a picture with lossless compression
+_NUMBERS = 16  # largest number of values shown for a row
 _LIKELIEST = 5  # number of classes whose probabilities are shown
 
 
@@ -48,7 +48,7 @@ class Samples:
     """The samples of an audit, read from the files that were audited.
 
     Args:
-        audit: written by `byrote audit`, which records the paths of the files; an audit made in Python has only ids.
+        audit: an audit that `byrote audit` wrote with the paths of the files; an audit made in Python has only ids.
     """
 
     def __init__(self, audit: Audit) -> None:
@@ -59,7 +59,7 @@ class Samples:
         self.pictured: bool = self._kind == "images" or (self._array is not None and self._array.ndim > 2)
 
     def _stored_array(self) -> NDArray[Any] | None:
-        """The audited array, memory-mapped; None if there is no array, or if it is missing or has changed."""
+        """The audited array, memory-mapped; None if there was no array, or if the file is missing or has changed."""
         if self._kind not in ("embeddings", "probabilities"):
             return None
         try:
@@ -70,11 +70,11 @@ class Samples:
         return array if len(array) == len(self._audit) else None
 
     def picture(self, row: int, side: int) -> Picture | None:
-        """A picture of a sample, None where it cannot be read.
+        """A picture of a sample; None if it cannot be read.
 
         Args:
             row: the row of the sample.
-            side: the largest number of pixels of its longer side; a smaller picture keeps its size.
+            side: the maximum length of the longer side in pixels; a smaller picture keeps its size.
         """
         try:
             if self._kind == "images":
@@ -88,17 +88,17 @@ class Samples:
             return None
 
     def fields(self, rows: Sequence[int], length: int) -> dict[int, Fields]:
-        """The fields of samples by row, without picture and given label.
+        """The fields of samples by row, without the picture and the given label.
 
         Args:
             rows: the rows of the samples.
-            length: the largest number of characters of a text.
+            length: the maximum number of characters of a text.
         """
         cells = self._cells(rows, length)
         return {row: (*cells.get(row, ()), *self._numbers(row)) for row in rows}
 
     def _cells(self, rows: Sequence[int], length: int) -> dict[int, Fields]:
-        """The cells of the table, or of the table with the labels of an array."""
+        """The cells of the audited table or, if an array was audited, of the table with its labels."""
         place = self._source.get("path" if self._kind == "table" else "labels")
         if not rows or place is None or Path(place).suffix.lower() not in (".csv", ".parquet"):
             return {}
@@ -110,7 +110,7 @@ class Samples:
                 texts = table.texts(rows, length + 1)
         except (OSError, ValueError):
             return {}
-        if len(next(iter(texts.values()), {})) == 1:  # a table with nothing but the labels
+        if len(next(iter(texts.values()), {})) == 1:  # a table that has only the labels
             return {}
         return {
             row: tuple((name, _cut(text, length)) for name, text in cells.items() if name != label)
@@ -118,7 +118,7 @@ class Samples:
         }
 
     def _numbers(self, row: int) -> Fields:
-        """The first numbers of a row, or the probabilities of the likeliest classes."""
+        """The first numbers of a row, or the probabilities of its most likely classes."""
         if self._array is None or self._array.ndim != 2:
             return ()
         values = np.asarray(self._array[row], dtype=np.float64)
@@ -134,7 +134,7 @@ def _cut(text: str, length: int) -> str:
 
 
 def _encoded(pixels: NDArray[Any], side: int) -> Picture:
-    """Pixels (C, H, W) of any depth as a picture: a PNG if it is small, otherwise a JPEG."""
+    """Encode pixels (C, H, W) of any depth as a picture: as PNG if it is small, otherwise as JPEG."""
     pillow = require("PIL.Image", "images")
     if pixels.shape[0] not in (1, 3):
         raise ValueError(f"pictures have 1 or 3 channels, got {pixels.shape[0]}")
@@ -147,7 +147,7 @@ def _encoded(pixels: NDArray[Any], side: int) -> Picture:
 
 
 def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Pixels as bytes: bytes stay, [0, 1] is scaled to [0, 255], other numbers from their minimum to their maximum."""
+    """Convert pixels to bytes: bytes are kept, numbers in [0, 1] are scaled by 255, others stretched to [0, 255]."""
     if pixels.dtype == np.uint8:
         return pixels
     values = pixels.astype(np.float64)

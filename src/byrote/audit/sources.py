@@ -1,4 +1,4 @@
-"""Files that a user has: an image folder, a table, embeddings, probabilities, labels. They are only read."""
+"""Read a user's files: an image folder, a table, embeddings, probabilities, labels. The files are never changed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +30,10 @@ class Source:
         x: (n, d) or (n, C, H, W).
         labels: (n,) in 0..N-1.
         names: the names of the classes.
-        ids: the name of each sample: the path of its file within the folder, or its row.
+        ids: the name of each sample: the path of its file within the folder, or its row number.
         groups: (n,), or None.
-        about: where the samples came from, for the record.
-        notes: what was left out, one sentence for each kind.
+        about: where the samples came from, for the record of the audit.
+        notes: what was left out, one sentence for each kind of omission.
     """
 
     x: NDArray[Any]
@@ -46,10 +46,10 @@ class Source:
 
 
 def image_folder(place: Path, resolution: int | None = None) -> Source:
-    """All images of a folder that has one folder per class; the images of all splits are taken together.
+    """Read all images of a folder with one subfolder per class; the images of all splits are combined.
 
     Args:
-        resolution: the side that the images are averaged down to; with None, all images must have the same size.
+        resolution: the side in pixels to which images are averaged down; with None, all images must have the same size.
     """
     listing = list_classes(place)
     pairs = [pair for entries in listing.splits.values() for pair in entries]
@@ -66,7 +66,7 @@ def image_folder(place: Path, resolution: int | None = None) -> Source:
 
 
 def table_file(path: Path, label: str, groups: str | None = None) -> Source:
-    """The rows of a CSV or Parquet table.
+    """Read the rows of a CSV or Parquet table.
 
     Args:
         label: the column with the labels.
@@ -95,10 +95,10 @@ def table_file(path: Path, label: str, groups: str | None = None) -> Source:
 
 
 def column_file(path: Path, column: str | None = None) -> NDArray[Any]:
-    """One value per sample: an .npy file, a column of a .csv or .parquet table, or the lines of a text file.
+    """Read one value per sample from an .npy file, a column of a .csv or .parquet table, or the lines of a text file.
 
     Args:
-        column: a column of the table; None: its only column, or the column named label.
+        column: a column of the table; None: the only column, or the column "label".
     """
     if path.suffix.lower() == ".npy":
         return read_npy(path)
@@ -113,7 +113,7 @@ def column_file(path: Path, column: str | None = None) -> NDArray[Any]:
 
 
 def array_file(path: Path, labels: Path, column: str | None, groups: Path | None) -> Source:
-    """Embeddings or features in an .npy file, with labels in another file."""
+    """Read embeddings or features from an .npy file, and labels from another file."""
     x = read_npy(path)
     if x.dtype.kind not in "biuf" or x.ndim < 2:
         raise ValueError(f"{inputs.shown(path)}: expected numbers (n, d), got {x.dtype} of shape {x.shape}")
@@ -121,7 +121,7 @@ def array_file(path: Path, labels: Path, column: str | None, groups: Path | None
 
 
 def probability_file(path: Path, labels: Path, column: str | None) -> Source:
-    """Probabilities in an .npy file, left on the disk until they are read in blocks."""
+    """Open probabilities in an .npy file; they stay on disk until they are read in blocks."""
     try:
         p = np.load(inputs.plain_file(path, "an npy file"), mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError) as error:

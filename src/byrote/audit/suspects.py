@@ -1,8 +1,8 @@
-"""Which labels are suspect: score, suggested label, probability that the label is wrong, and the reason in words.
+"""Find suspect labels: score, suggested label, probability that the label is wrong, and the reason in words.
 
-The score comes from all epochs and networks: the mean log-odds of the given label, held out and in training, turned
-into a number from 0 to 1; the higher it is, the likelier the label is wrong. Averages over epochs rank wrong labels
-best in most settings ("Benchmarking noisy label detection methods", 2025; Pleiss et al. 2020), because a wrong label is
+The score is the mean log-odds of the given label over all epochs and networks, held out and in training, converted to a
+number from 0 to 1. The higher the score, the more likely the label is wrong. Averages over epochs rank wrong labels
+best in most settings ("Benchmarking noisy label detection methods", 2025; Pleiss et al. 2020), because wrong labels are
 learned late.
 """
 
@@ -20,23 +20,23 @@ __all__ = ["KINDS", "Judged", "judge_labels", "probability_wrong", "reasons"]
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 KINDS = ("fits", "doubtful", "wrong", "ambiguous", "duplicate")
-_AMBIGUOUS = 0.2  # a sample fits both classes if the likeliest class leads the given class by at most this
+_AMBIGUOUS = 0.2  # a sample fits both classes if the predicted class is more probable by less than this
 _BINS = 4  # bins of confidence within a predicted class
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """The judgment of n samples; each field is (n,).
+    """The judgments of n samples; each field is (n,).
 
     Attributes:
-        suggested: the class that the networks predict; equal to the given label where they agree with it.
-        score: in [0, 1]; the higher it is, the likelier the label is wrong.
-        probability: the probability that the label is wrong, in [0, 1]; it never falls as the score rises.
-        suspect: the labels to look at first: those with the highest scores, as many as the estimated rate implies.
-        doubtful: the networks find the given label more likely wrong than right; without an estimated rate these are
-            the suspects.
-        kind: an index into `KINDS`: a suspect is "wrong", "ambiguous" where the given class is nearly as likely as the
-            suggested one, or "duplicate" where a near duplicate has another label.
+        suggested: the class that the networks predict; equal to the given label if they agree with it.
+        score: in [0, 1]; the higher the score, the more likely the label is wrong.
+        probability: the probability that the label is wrong, in [0, 1]; it never decreases as the score increases.
+        suspect: whether to look at this label first: the labels with the highest scores, as many as the rate implies.
+        doubtful: whether the networks find the given label more likely wrong than right; without an estimated rate, the
+            doubtful labels are the suspects.
+        kind: an index into `KINDS`. A suspect is "wrong", or "ambiguous" if the given class is nearly as likely as the
+            suggested class. Every sample with a near duplicate of a different label is "duplicate".
     """
 
     suggested: Integers
@@ -60,11 +60,11 @@ def judge_labels(
 
     Args:
         labels: (n,) given labels.
-        predicted: (n,) the likeliest class by the mean held-out probabilities over epochs.
+        predicted: (n,) the most likely class by held-out probabilities averaged over epochs.
         confidence: (n,) the probability of the predicted class.
         own: (n,) the probability of the given label.
-        log_odds: (n,) the log-odds of the given label, mean over epochs and networks.
-        transition: how labels were confused, where it could be estimated.
+        log_odds: (n,) the log-odds of the given label, averaged over epochs and networks.
+        transition: how labels were confused, as far as it could be estimated.
         twin: (n,) a near duplicate of each sample, -1 where there is none.
     """
     score = 1 / (1 + np.exp(np.clip(log_odds, -50, 50)))
@@ -85,13 +85,13 @@ def judge_labels(
 def probability_wrong(
     labels: Integers, predicted: Integers, confidence: Array, own: Array, score: Array, transition: Transition
 ) -> Array:
-    """P(wrong), which never falls as the score rises.
+    """P(wrong), which never decreases as the score increases.
 
-    Where T is known, group the samples by predicted class and by quarter of confidence, and let pi_k be the shares of
-    the true classes in a group, which follow from its labels by EM. A label a is then wrong with probability 1 - (pi_a
-    T_aa / sum_k pi_k T_ka). Over all samples in the order of the score, these probabilities are made to rise by
-    isotonic regression. Where T is not known, P(wrong) is one minus the network's own probability of the label, made to
-    rise in the same way; it may then be uncalibrated.
+    If T is known, group the samples by predicted class and quarter of confidence, and let pi_k be the shares of the
+    true classes in a group, estimated from its labels by EM. Then a label a is wrong with probability 1 - (pi_a T_aa /
+    sum_k pi_k T_ka). Isotonic regression in the order of the score makes these probabilities monotone. If T is not
+    known, P(wrong) is 1 minus the network's probability of the label, made monotone in the same way; it may be
+    uncalibrated.
     """
     raw = 1 - own
     if transition.verdict == "stated":
@@ -124,7 +124,7 @@ def _wrong_by_label(labels: Integers, predicted: int, T: Array) -> Array:
 
 
 def reasons(judged: Judged, labels: Integers, names: tuple[str, ...], twin: Integers | None = None) -> NDArray[Any]:
-    """Why each sample has its kind, an object array (n,) of one sentence each; empty for labels that fit."""
+    """One sentence per sample, in an object array (n,), on why it has its kind; empty for labels that fit."""
     sentences = np.full(len(labels), "", dtype=object)
     for row in np.flatnonzero(judged.kind).tolist():
         given, other = names[labels[row]], names[judged.suggested[row]]

@@ -1,13 +1,13 @@
-"""How labels were confused, from samples and labels alone: the transition matrix T, T[k, a] = P(given a | true k).
+"""Estimate how labels were confused from samples and labels alone: the matrix T, T[k, a] = P(given a | true k).
 
 Consensus estimator, after Zhu, Song and Liu (ICML 2021). Among the samples that are predicted as class r, take a sample
-and the two samples nearest to it. If the three share their true class and their labels were drawn independently of each
-other, their labels a, b, c have
+and its two nearest neighbors. If the three have the same true class and their labels were drawn independently, the
+labels a, b, c have the probability
 
     P(a, b, c | r) = sum_k pi_{k|r} T_ka T_kb T_kc,
 
-and both pi and T follow from the counts by EM, as long as more labels are right than go to any other class. The rate is
-1 - sum_k pi_k T_kk, with pi the non-negative solution of T' pi = P(given label).
+and EM estimates both pi and T from the counts, provided that in each class more labels are right than changed to any
+one other class. The rate is 1 - sum_k pi_k T_kk, where pi is the non-negative solution of T' pi = P(given label).
 """
 
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ PREMISE = (
     "A label depends on the true class alone, more labels are right than go to any other class, and samples that lie "
     "nearest to each other under the same prediction have the same true class."
 )
-SURE = 0.25  # share of the samples of each fold and predicted class that are used
-FEWEST = 25  # samples of each class that an estimate needs
+SURE = 0.25  # share of samples used from each fold and predicted class
+FEWEST = 25  # smallest number of samples of each class for an estimate
 MOST_CLASSES = 100
 _LARGEST_GROUP = 3000  # largest number of samples of one fold and predicted class among which neighbors are searched
-_OVERLAP = 3  # triples in which a label occurs on average, so counts carry a third of the information
+_OVERLAP = 3  # a label occurs in three triples on average, so counts have a third of the information
 _RESAMPLED = 40
 
 
@@ -38,10 +38,10 @@ class Transition:
 
     Attributes:
         matrix: (N, N), rows true, columns given; NaN where it cannot be estimated.
-        low, high: (N, N), ends of 95% intervals for each entry, from resampled counts.
-        prior: (N,) share of each true class.
+        low, high: (N, N), ends of the 95% interval for each entry, from resampled counts.
+        prior: (N,) the share of each true class.
         rate: 1 - sum_k prior_k T_kk, the share of wrong labels under the premise.
-        triples: how many triples were counted.
+        triples: the number of triples counted.
         verdict: "stated" or "cannot tell".
         reason: the reason for the verdict, in one sentence.
         premise: what must be true for the matrix to be right.
@@ -70,7 +70,7 @@ def consensus(
     Args:
         labels: (n,) given labels in 0..N-1.
         probabilities: (n, N), held out.
-        features: (n, M), by the same networks: neighbors are searched within one fold, so that no feature depends on
+        features: (n, M), from the same networks. Neighbors are searched within one fold, so that no feature depends on
             the labels that are compared.
         folds: (n,) number of the network that judged each sample.
         seed: the seed of resampling.
@@ -121,9 +121,9 @@ def _unknown(N: int, count: int, reason: str) -> Transition:
 def triples(
     labels: Integers, probabilities: NDArray[np.floating], features: NDArray[np.floating], folds: Integers
 ) -> Integers:
-    """Rows (t, 4) for the surest quarter: predicted class, label of a sample, labels of its two nearest samples.
+    """Rows (t, 4) for the surest quarter: the predicted class, the label of a sample, and those of its two neighbors.
 
-    Distances are Euclidean between features of unit length.
+    Distances are Euclidean, between features scaled to unit length.
     """
     predicted = probabilities.argmax(axis=1)
     sure = probabilities.max(axis=1)
@@ -141,7 +141,7 @@ def triples(
 
 
 def _two_nearest(x: Array) -> Integers:
-    """The positions of the two other rows nearest to each row, (g, 2); at equal distances the first rows."""
+    """The positions of the two nearest other rows for each row, (g, 2); at equal distances, the first rows."""
     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     alike = x @ x.T
     np.fill_diagonal(alike, -np.inf)
@@ -153,14 +153,14 @@ def _two_nearest(x: Array) -> Integers:
 def fit(
     keys: Integers, counts: Array, num_classes: int, start: Array | None = None, rounds: int = 300
 ) -> tuple[Array, Array]:
-    """The T and pi_{k|r} of maximum likelihood, by EM.
+    """Estimate T and pi_{k|r} by maximum likelihood, with EM.
 
     Args:
-        keys: (u, 4) different rows of `triples`.
+        keys: (u, 4) distinct rows of `triples`.
         counts: (u,) how often each row occurred, 0 or more.
         num_classes: N.
-        start: T to start from; None: .8 on the diagonal.
-        rounds: the largest number of iterations; EM stops when no entry of T changes by 1e-6.
+        start: the initial T; None: .8 on the diagonal.
+        rounds: the maximum number of iterations; EM stops when no entry of T changes by 1e-6 or more.
 
     Returns:
         T (N, N) and pi (N, N), rows r.
@@ -197,7 +197,7 @@ def _rows_to_one(values: Array) -> Array:
 
 
 def _prior(T: Array, shares: Array) -> Array:
-    """The pi >= 0 with sum 1 for which T' pi is nearest to the shares of the given labels."""
+    """The pi >= 0 with sum 1 for which T' pi is nearest to the class shares of the given labels."""
     pi, _ = nnls(T.T, shares)
     total = pi.sum()
     return np.asarray(pi / total if total > 0 else shares, dtype=np.float64)

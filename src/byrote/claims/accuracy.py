@@ -42,7 +42,7 @@ def _a6(analysis: Analysis) -> Finding:
 
 
 def _too_alike(group: Group, conditions: list[tuple[str, float]]) -> str:
-    """Why the correlation of two readings cannot be judged: one of them hardly varies between conditions."""
+    """Why a correlation cannot be judged: a reading hardly varies between conditions. Empty if both readings vary."""
     error = 1 - group["test_accuracy"]
     share = float(np.mean(error))
     counting = share * (1 - share) / float(np.mean(group["n_test"]))
@@ -54,7 +54,7 @@ def _too_alike(group: Group, conditions: list[tuple[str, float]]) -> str:
 
 
 def _resolution(atanh: float, runs: int) -> float:
-    """The smallest step of a rank correlation of n runs, on the scale of atanh: a lower bound on its standard error."""
+    """The smallest step of a rank correlation of n runs after atanh, which is a lower bound on its standard error."""
     step = 12 / (runs**3 - runs)
     return step / max(1 - math.tanh(atanh) ** 2, step) if math.isfinite(atanh) else 0.0
 

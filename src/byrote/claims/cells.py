@@ -1,4 +1,4 @@
-"""The cells of a claim: the runs of one setting, by loss and noise rate."""
+"""The cells of a claim; a cell has the runs of one setting, by loss and noise rate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Cell", "Group", "cells", "only"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
-_SHARES = {  # the samples that a share is taken over: all, the corrupted, the clean, or the test samples
+_SHARES = {  # the samples among which a share counts: all, the corrupted, the clean, or the test samples
     "j1": "all",
     "j2": "all",
     "corrupted_as_observed": "corrupted",
@@ -58,7 +58,7 @@ class Group:
         return set(self.analysis.runs["key"][self.rows].tolist())
 
     def where(self, mask: NDArray[np.bool_]) -> Group:
-        """The runs where the mask, one entry per run, is true."""
+        """The runs for which the mask is true; the mask has one entry per run of the group."""
         return Group(self.analysis, self.rows[mask])
 
     def noisy(self) -> Group:
@@ -66,24 +66,24 @@ class Group:
         return self.where(np.array(self.rates) > 0)
 
     def mean(self, column: str) -> Sample:
-        """The last reading of a column, one value per seed."""
+        """The last reading of a column as a sample with one value per seed."""
         return mean_over_seeds(self[column], self.seeds)
 
     def value(self, column: str) -> float:
-        """The mean of the last reading over seeds; NaN where no run has it."""
+        """The mean of the last reading over seeds; NaN if no run has this reading."""
         return self.mean(column).estimate().value
 
     def minus(self, other: Group, column: str) -> Sample:
-        """The difference of a reading, paired by seed and rate."""
+        """The difference of a reading between two groups, paired by seed and rate."""
         return paired_difference(*((one[column], one.seeds, one.rates) for one in (self, other)))
 
     def points(self, x: str | Array, y: str | Array) -> Points:
-        """Two readings of each run as points."""
+        """The points with two readings of each run as coordinates."""
         first, second = (self[one] if isinstance(one, str) else one for one in (x, y))
         return Points.of(first, second, self.seeds, self.rates)
 
     def samples(self, column: str) -> float:
-        """How many samples a share counts, over all runs together; 0 for a reading that is not a share of samples."""
+        """The number of samples among which a share counts, summed over runs; 0 for a reading that is not a share."""
         kind = _SHARES.get(column)
         if kind is None or (kind != "test" and "realised_rate" not in self.analysis.runs):
             return 0.0
@@ -100,7 +100,7 @@ class Group:
         return wilson_error(min(max(share, 0.0), 1.0) * trials, trials) if trials > 0 and share == share else 0.0
 
     def difference_floor(self, column: str, *others: Group) -> float:
-        """A lower bound on the standard error of a difference of shares: one sample of the group with the fewest."""
+        """A lower bound on the standard error of a difference of shares: one sample of the smaller group."""
         trials = [group.samples(column) for group in (self, *others)]
         return max((1 / count for count in trials if count > 0), default=0.0)
 
@@ -110,7 +110,8 @@ class Cell:
     """The runs of one setting that a claim may use.
 
     Attributes:
-        decides: False for a variation, which is shown but does not decide if other cells have the same kind of check.
+        decides: False for a variation of a main setting. The checks of a variation are shown, but do not decide the
+            claim if other cells have checks of the same kind.
     """
 
     analysis: Analysis = field(repr=False)
@@ -120,17 +121,17 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """Words that distinguish the setting from others."""
+        """The title that distinguishes the setting of the cell from other settings."""
         return self.setting.title
 
     @property
     def subject(self) -> str:
-        """The data set of the cell; each data set gets a verdict of its own."""
+        """The data set of the cell; a claim gets a separate verdict on each data set."""
         return dataset_of(self.setting.fields)
 
     @property
     def facts(self) -> dict[str, str]:
-        """The cell's data set and network, under the names that the table of published values uses."""
+        """The cell's data set and network, named as in the table of published values."""
         return {
             "dataset": str(self.setting.fields.get("data.kind")),
             "network": str(self.setting.fields.get("network.kind")),
@@ -153,7 +154,7 @@ class Cell:
         return list(self._by_loss)
 
     def rates(self, *losses: str) -> list[float]:
-        """The noise rates above 0 at which every named loss was run, ascending."""
+        """The noise rates above 0 at which every named loss was run, in ascending order."""
         each = [{rate for rate in self._by_loss.get(loss, {}) if rate > 0} for loss in losses]
         return sorted(set.intersection(*each)) if each else []
 
@@ -169,11 +170,11 @@ class Cell:
         return Group(self.analysis, self.rows)
 
     def where(self, mask: NDArray[np.bool_]) -> Cell:
-        """The same cell with the runs where the mask, one entry per run of the analysis, is true."""
+        """The cell with only the runs for which the mask is true; the mask has one entry per run of the analysis."""
         return Cell(self.analysis, self.setting, self.rows[mask[self.rows]], self.decides)
 
     def by(self, path: str) -> dict[object, Cell]:
-        """The runs grouped by the value of a field of the spec, ascending, for a claim that varies this field."""
+        """Split the cell by the values of a field of the spec, in ascending order, for claims that vary this field."""
         values = self.analysis.field(path)
         rows_by_value: dict[object, list[int]] = {}
         for row in self.rows.tolist():
@@ -189,12 +190,12 @@ class Cell:
 
 
 def cells(analysis: Analysis, *, vary: Sequence[str] = ()) -> list[Cell]:
-    """The settings of an analysis with the runs that a claim may use: finished, not collapsed, and from scratch.
+    """The cells of an analysis: its settings with the runs that are finished, not collapsed, and trained from scratch.
 
     Args:
         analysis: the runs.
-        vary: paths of the spec that the claim varies: settings that differ in nothing else are one cell, which includes
-            runs from another start if the claim varies `start`.
+        vary: paths of the spec that the claim varies. Settings that differ in nothing else are one cell. If the claim
+            varies `start`, cells include the runs that did not start from scratch.
     """
     known = _CELLS_OF.setdefault(analysis, {})
     paths = tuple(vary)
@@ -215,7 +216,7 @@ def _cells(analysis: Analysis, vary: tuple[str, ...]) -> list[Cell]:
 
 
 def only(group: list[Cell], **facts: float | str) -> list[Cell]:
-    """The cells whose runs have these facts, such as `num_classes=2`; a cell has one value of each."""
+    """The cells whose runs have these values, such as `num_classes=2`; all runs of a cell have the same values."""
     return [
         cell for cell in group if all(cell.analysis.runs[name][cell.rows[0]] == value for name, value in facts.items())
     ]

@@ -11,21 +11,25 @@ from byrote.claims.verdict import Finding, claim, needed
 
 __all__ = ["DOUBLED"]
 
-_FLOOR = {"j1": 0.002, "mem_mean": 0.01, "nc1_test": 0.01}  # smaller changes count as none; mem and NC1: relative
-LEAST = 0.01  # the least standard error, in seed spreads, because J1 may not move at all
-DOUBLED = 2.0  # in seed spreads: how far the means of the doubled cell may move (the range of 95% of runs)
+_FLOOR = {
+    "j1": 0.002,
+    "mem_mean": 0.01,
+    "nc1_test": 0.01,
+}  # negligible changes; those of mem and NC1 are relative
+LEAST = 0.01  # the least standard error, in seed spreads, because J1 may not change at all
+DOUBLED = 2.0  # the largest change of means when training is doubled, in seed spreads (the range of 95% of runs)
 _LENGTH = ("training.epochs", "training.schedule", "training.evaluate_every")
 
 
 def _spread(group: Group, column: str) -> float:
-    """The standard deviation over seeds of the last value, but no less than the change that counts as none."""
+    """The seed spread: the standard deviation of the last value over seeds, but no less than a negligible change."""
     values = group[column]
     floor = _FLOOR[column] * (1.0 if column == "j1" else abs(float(np.nanmean(values))))
     return max(float(np.nanstd(values, ddof=1)), floor, 1e-12)
 
 
 def _drift(group: Group, column: str) -> np.ndarray:
-    """The change of a column in each run from three quarters of the epochs to the last; NaN without two values."""
+    """The change of a column in each run over the last quarter of the epochs; NaN without two evaluations in it."""
     analysis = group.analysis
     epochs, values = analysis.history["epoch"], np.asarray(analysis.history[column], dtype=np.float64)
     changes = np.full(len(group), np.nan)
@@ -39,7 +43,7 @@ def _drift(group: Group, column: str) -> np.ndarray:
 
 
 def _movement(cell: Cell, column: str) -> Sample:
-    """The size of the drift in seed spreads, one value per seed: the mean over the cell's losses and eta."""
+    """The mean size of the drift over the losses and eta of a cell, in seed spreads, one value per seed."""
     sizes: list[float] = []
     seeds: list[int] = []
     for loss in cell.losses:
@@ -86,7 +90,7 @@ def _a10(analysis: Analysis) -> Finding:
 
 
 def _add_doubled(gathered: Gathered, family: Cell) -> None:
-    """Compare each training length with its double, where both were run: the change in seed spreads."""
+    """Add a check of the change in seed spreads between each training length and its double, if both were run."""
     by_epochs = family.by("training.epochs")
     for epochs, once in by_epochs.items():
         twice = by_epochs.get(2 * epochs) if isinstance(epochs, int) else None

@@ -1,4 +1,4 @@
-"""The checks of a claim, gathered cell by cell: each with its premise, its least error and the runs it used."""
+"""Gather the checks of a claim cell by cell, each with its premise, its least standard error and its runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Premise = Callable[[Cell, float], str]
 
 
 def learned(cell: Cell, rate: float, loss: str = "CE") -> str:
-    """What is missing of the premise that a network can learn: a clean accuracy of .98. Empty if it is met."""
+    """Why the premise that a network can learn (a clean accuracy of .98) is not met; empty if it is met."""
     group = cell.at(loss, rate)
     if not len(group):
         return f"no run of {loss} at eta {rate:g} in {cell.title}"
@@ -34,7 +34,7 @@ def learned(cell: Cell, rate: float, loss: str = "CE") -> str:
 
 
 def memorizes(cell: Cell, rate: float, least: float = MEMORIZED) -> str:
-    """What is missing of the premise that a network can memorize: under CE clean accuracy .98 and m >= `least`."""
+    """Why the premise that a network can memorize (under CE, clean accuracy .98 and m >= `least`) is not met, or ""."""
     unmet = learned(cell, rate)
     if unmet:
         return unmet
@@ -43,10 +43,10 @@ def memorizes(cell: Cell, rate: float, least: float = MEMORIZED) -> str:
 
 
 def starts_clean(cell: Cell, rate: float, loss: str = "RLL") -> str:
-    """What is missing of the premises of a claim that a loss resists.
+    """Why the premises of a claim that a loss resists memorization are not met; empty if they are met.
 
-    CE must memorize at this rate, and the loss itself must reach J1 .98 at eta 0: a loss that fits nothing does not
-    resist.
+    CE must memorize at this rate, and the loss itself must reach a J1 of .98 at eta 0, because a loss that cannot fit
+    correct labels cannot be said to resist wrong ones.
     """
     unmet = memorizes(cell, rate)
     if unmet:
@@ -62,8 +62,8 @@ def starts_clean(cell: Cell, rate: float, loss: str = "RLL") -> str:
 class Gathered:
     """The checks, rows and runs of one claim.
 
-    Each method that adds a check takes its cell and `at`, words that distinguish the check from others of the same
-    setting (a loss, a rate).
+    Each method that adds a check takes the cell of the check and `at`, a text such as a loss or a rate that
+    distinguishes the check from other checks of the same setting.
     """
 
     analysis: Analysis
@@ -72,7 +72,9 @@ class Gathered:
     shown: list[Check] = field(default_factory=list)  # checks that appear in the details but do not decide
     keys: set[str] = field(default_factory=set)
     subjects: dict[str, str] = field(default_factory=dict)  # the data set of each cell, by the cell's name
-    pooled: list[Check] = field(default_factory=list)  # shares over all runs, which decide in place of each data set's
+    pooled: list[Check] = field(
+        default_factory=list
+    )  # shares over all runs, which decide instead of the shares of single data sets
 
     def sample(
         self,
@@ -89,17 +91,17 @@ class Gathered:
         used: Iterable[Group] = (),
         shown: bool = False,
     ) -> None:
-        """Check that a statistic with one value per seed lies in a region.
+        """Check whether a statistic with one value per seed is in a region.
 
         Args:
-            cell: gives the check its title and data set, and whether it decides.
+            cell: the cell of the check, which also determines whether the check decides the claim.
             what: the kind of statistic.
             sample: the values; without values, no check is added.
-            region: where the value lies according to the claim, on the scale of the sample.
-            at: words that distinguish the check from others of this cell.
-            unmet: the premise that is not met.
+            region: the region of the claim, on the scale of the sample.
+            at: a text that distinguishes the check from other checks of this cell.
+            unmet: the premise that is not met, or "".
             floor: the least standard error.
-            outside: according to the claim, the value lies outside the region.
+            outside: the claim states that the value is outside the region.
             facts: further columns of the check's row.
             used: the runs from which the statistic was computed.
             shown: the check appears in the details but does not decide.
@@ -122,7 +124,7 @@ class Gathered:
         self.add(check, cell, used, shown=shown)
 
     def add(self, check: Check, cell: Cell, used: Iterable[Group] = (), *, shown: bool = False) -> None:
-        """Add a complete check, which decides if its cell decides."""
+        """Add a complete check, which helps to decide the claim if its cell does."""
         check = replace(check, decides=cell.decides)
         self.subjects[check.cell] = cell.subject
         for group in used:
@@ -133,25 +135,25 @@ class Gathered:
             self.checks.append(check)
 
     def mean(self, cell: Cell, what: str, group: Group, column: str, region: Region, **more: Any) -> None:
-        """Check the mean of a reading over seeds against a region; a share has at least its binomial error."""
+        """Check the mean of a reading over seeds against a region; a share has at least the binomial error."""
         floor = group.share_floor(column)
         self.sample(cell, what, group.mean(column), region, floor=floor, used=(group,), **more)
 
     def difference(
         self, cell: Cell, what: str, first: Group, second: Group, column: str, region: Region, **more: Any
     ) -> None:
-        """Check first - second, paired by seed and rate, against a region; a share is uncertain by one sample."""
+        """Check first - second, paired by seed and rate, against a region; a share has an error of a sample or more."""
         floor = first.difference_floor(column, second)
         self.sample(cell, what, first.minus(second, column), region, floor=floor, used=(first, second), **more)
 
     def share(
         self, what: str, of: Sequence[tuple[Cell, Group]], good: Sequence[NDArray[np.bool_]], region: Region
     ) -> None:
-        """Check a share of independent runs against a region: one check per data set, and one for all runs.
+        """Check the share of successful runs among independent runs: one check per data set, and one for all runs.
 
         Args:
-            of: each cell with those of its runs that count.
-            good: for each cell, which of its runs are successes.
+            of: each cell with the runs among which the share counts.
+            good: for each cell, a mask that is true for its successful runs.
         """
         counts: dict[tuple[str, bool], list[int]] = {}
         owner: dict[tuple[str, bool], Cell] = {}
@@ -180,8 +182,8 @@ class Gathered:
         """The verdict on all cells together and on each data set.
 
         Args:
-            otherwise: the reason to give if no check was gathered or one of the kinds is missing.
-            kinds: the kinds of checks without which the claim is not tested.
+            otherwise: the reason for "not tested" if no check was gathered or one of the required kinds is missing.
+            kinds: the required kinds of checks.
             nearly_all: the share of cells in which a claim about nearly all cells must hold.
             lacking: a part of the claim that these runs cannot answer.
             notes: remarks for the reason.
@@ -216,7 +218,7 @@ class Gathered:
 
 
 def _main(decision: Decision) -> tuple[float | None, tuple[float, float] | None]:
-    """The statistic shown: the pooled estimate of the first kind of check, or the deciding check's own."""
+    """The statistic to show: the pooled estimate of the first kind of check, or else that of the deciding check."""
     pooled = decision.pooled
     first = next((check.what for check in decision.checks if check.what in pooled), None)
     shown = pooled[first] if first is not None else None
@@ -229,7 +231,7 @@ def _main(decision: Decision) -> tuple[float | None, tuple[float, float] | None]
 
 
 def left_out(analysis: Analysis) -> list[str]:
-    """Remarks on the runs of a store that no claim uses."""
+    """Remarks on the runs of a store that are left out of all claims."""
     collapsed = int(analysis.collapsed.sum())
     older = sum((analysis.results.about.get("older_versions") or {}).values())
     counts = {"failed runs": analysis.failed, "collapsed runs": collapsed, "runs of older versions": older}

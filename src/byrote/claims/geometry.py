@@ -18,7 +18,7 @@ _WIDTH = ("network.feature_width",)
 
 
 def orthogonal_and_equal(group: Group) -> NDArray[np.bool_]:
-    """Which runs have training class means that are orthogonal (uncentered cosine < .1) and of equal norm (CV < .2)."""
+    """A mask of the runs with orthogonal training class means (uncentered cosine < .1) of equal norm (CV < .2)."""
     cosine, spread = group["train_uncentred_cosine"], group["train_norm_cv"]
     return np.asarray((np.abs(cosine) < COSINE) & (spread < SPREAD))
 
@@ -33,7 +33,7 @@ def orthogonal_and_equal(group: Group) -> NDArray[np.bool_]:
     cells="one share for each loss, of the runs at eta 0 with weight decay at every M; rows by setting, M and loss",
     minimum="36 runs that all agree to hold",
     needs=("train_uncentred_cosine", "train_norm_cv", "train_classes_at_zero"),
-    true_labels=True,  # without true labels, nobody knows that the labels are clean
+    true_labels=True,  # without true labels, it is unknown whether the labels are clean
 )
 def _a2(analysis: Analysis) -> Finding:
     gathered = Gathered(analysis)
@@ -56,7 +56,7 @@ def _a2(analysis: Analysis) -> Finding:
 
 
 def _is_read(group: Group) -> NDArray[np.bool_]:
-    """Which runs count: those with readings, and those with a class mean at exactly 0, which lack neural collapse."""
+    """A mask of the runs that count: runs with readings, and runs with a class mean of 0 (no neural collapse)."""
     return np.isfinite(group["train_norm_cv"]) | (group["train_classes_at_zero"] > 0)
 
 

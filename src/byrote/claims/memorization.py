@@ -19,7 +19,7 @@ _PREMISE = "CE reaches a clean accuracy of .98 and m >= .5 at that eta; other et
 
 
 def papers_width(candidates: Sequence[Cell]) -> list[Cell]:
-    """MD's own case: two classes, and a feature width equal to the number of classes."""
+    """The cells with MD's own sizes: two classes, and a feature width equal to the number of classes."""
     own = only(list(candidates), num_classes=2, feature_width=2)
     return needed(own, "no run with N = 2 classes and feature width M = 2")
 

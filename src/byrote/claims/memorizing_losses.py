@@ -1,4 +1,4 @@
-"""B1, B4, B9, B10: cross-entropy and the squared error memorize the wrong labels, in time."""
+"""B1, B4, B9, B10: cross-entropy and the squared error memorize the wrong labels if trained long enough."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from byrote.reference import beside
 __all__ = ["NEEDS", "symmetric"]
 
 LARGEST_RATE, FITTED = 0.6, 0.95
-NOT_STOPPED = 0.5  # from this m on, weight decay or dropout does not count as stopping memorization
+NOT_STOPPED = 0.5  # the m above which weight decay or dropout has not stopped memorization
 NEEDS = ("j1", "j2", "realised_rate", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
 _EACH = "t interval over seeds, its standard error at least that of counting all samples once"
 _CE_MEMORIZES = "CE reaches a clean accuracy of .98 and m >= .95 in the same cell"
@@ -26,7 +26,7 @@ _DECAY, _DROPOUT = "training.optimizer.weight_decay", "training.dropout"
 
 
 def symmetric(analysis: Analysis, vary: Sequence[str] = ()) -> list[Cell]:
-    """The cells of LF's own noise, `Symmetric`, at eta <= .6."""
+    """The cells with LF's own noise (symmetric) at eta <= .6."""
     low = np.asarray(analysis.runs["rate"] <= LARGEST_RATE + 1e-9)
     selected = [cell.where(low) for cell in only(cells(analysis, vary=vary), noise="symmetric")]
     return [cell for cell in needed(selected, "no run under symmetric noise") if len(cell.rows)]
@@ -60,7 +60,7 @@ def _b1(analysis: Analysis) -> Finding:
 
 
 def _lead(group: Group) -> tuple[Array, list[float]]:
-    """t - m at each epoch that all runs have, (E, R), and the epochs."""
+    """t - m at the E epochs that all R runs share, (E, R), and these epochs."""
     analysis = group.analysis
     epochs, t, m = (
         np.asarray(analysis.history[name], dtype=np.float64)
@@ -75,7 +75,7 @@ def _lead(group: Group) -> tuple[Array, list[float]]:
 
 
 def _lead_check(cell: Cell, loss: str, rate: float, group: Group, what: str, unmet: str) -> Check:
-    """A check of t - m without its values; its error is at least the share of one corrupted sample."""
+    """A check of t - m that has no values yet; its error is at least the share of one corrupted sample."""
     name = f"{cell.title} {loss} eta {rate:g}"
     empty, floor = np.full(len(group), np.nan), group.difference_floor("corrupted_as_observed")
     seeds = tuple(group.seeds)
@@ -116,8 +116,9 @@ def _b4(analysis: Analysis) -> Finding:
 
 
 def _first_epoch(group: Group) -> tuple[Array, float]:
-    """For each run, the first evaluated epoch with J1 >= .95 (if there is none, one past the last), and the step
-    between evaluations.
+    """The first evaluated epoch of each run with J1 >= .95, and the step between evaluations.
+
+    A run that never reaches this J1 gets the epoch after its last.
     """
     analysis = group.analysis
     epochs, j1 = analysis.history["epoch"], np.asarray(analysis.history["j1"], dtype=np.float64)
@@ -203,12 +204,12 @@ def _b10(analysis: Analysis) -> Finding:
 
 
 def _strength(cell: Cell, path: str) -> float:
-    """How much weight decay or dropout the runs of a cell have; 0 if there is no such option."""
+    """The amount of weight decay or dropout in the runs of a cell; 0 if their spec does not set it."""
     value = cell.analysis.field(path)[cell.rows[0]]
     return float(value) if isinstance(value, (int, float)) and not math.isnan(value) else 0.0
 
 
 def _kind(cell: Cell, plain: Cell) -> str:
-    """Which of the two regularizers this cell adds to the plain cell, or "" for none."""
+    """The regularizer (weight decay or dropout) that this cell adds to the plain cell; "" for none or both."""
     more = [path for path in (_DECAY, _DROPOUT) if _strength(cell, path) > _strength(plain, path)]
     return more[0] if len(more) == 1 else ""

@@ -1,4 +1,4 @@
-"""C3: do the memorization-dilation model's parameters, read off stored runs, predict the other losses?"""
+"""C3: does the memorization-dilation model, with parameters estimated under CE and LS, predict the other losses?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Fitted:
         cell: the setting.
         group: the runs that have every reading a fit needs.
         fit: the model fitted to them.
-        unmet: for each eta (wrong labels over right ones), why its memorization cannot be compared with the model.
+        unmet: for each eta (wrong labels over right labels), why memorization at this eta cannot be compared with the
+            model.
     """
 
     cell: Cell
@@ -53,7 +54,7 @@ def _fitted(cell: Cell) -> Fitted | None:
 
 
 def fits_of(analysis: Analysis) -> dict[str, Fitted]:
-    """The model fitted to every setting with N = M = 2 under uniform noise in which CE and LS share three eta.
+    """Fit the model to every setting with N = M = 2 under uniform noise in which CE and LS share three eta.
 
     Raises:
         NotTested: no finished run with two classes and M = 2.
@@ -64,7 +65,7 @@ def fits_of(analysis: Analysis) -> dict[str, Fitted]:
 
 
 def _gathered(analysis: Analysis, fitted: Sequence[Fitted], variant: model.Variant) -> Gathered:
-    """The checks of one variant of the model: slopes, distances, and memorization if its prediction has an interval."""
+    """Gather the checks of one variant of the model: slopes, distances, and memorization predicted with an interval."""
     gathered = Gathered(analysis)
     for one in fitted:
         facts: Row = {"model": variant}

@@ -1,4 +1,4 @@
-"""A8: with more than two classes the trend persists, and its curve does not depend on the noise model."""
+"""A8: with more than two classes NC1 is still linear in mem, and its curve does not depend on the noise model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""C1, C4: beyond the papers: the noise rate from one run, and path dependence."""
+"""C1 and C4, which go beyond the papers: the noise rate from one run, and path dependence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COVERAGE, STILL_MEMORIZED, NOT_MEMORIZED = 0.9, 0.9, 0.3
 
 
 def _independent(group: Group) -> Group:
-    """Independent runs: one for each held-out split and noise, at rates above 0."""
+    """The independent runs of a group at rates above 0, no two of which share the held-out split or the noise."""
     analysis = group.analysis
     splits, noises, seeds = (analysis.field(path)[group.rows] for path in ("split_seed", "noise_seed", "seed"))
     taken: set[object] = set()
@@ -63,7 +63,7 @@ def _c1(analysis: Analysis) -> Finding:
 
 
 def _states(group: Group) -> np.ndarray:
-    """Which runs state a rate with an interval."""
+    """A mask of the runs that state a rate with an interval."""
     known = np.isfinite(group["rate_estimate"]) & np.isfinite(group["rate_low"]) & np.isfinite(group["rate_high"])
     for column, silent in (("rate_stated", 0.0), ("underfits", 1.0)):
         if column in group.analysis.runs:

@@ -24,7 +24,7 @@ _PREMISE = (
     "CE reaches a clean accuracy of .98 and m >= .95 in the same cell: the network can memorize, and was trained "
 )
 _PREMISE += "long enough to; RLL reaches J1 .98 at eta 0: it can learn"
-_STEP = 0.05  # least distance between neighboring rates; between closer rates J1 hardly falls
+_STEP = 0.05  # the least distance between neighboring rates, because J1 hardly falls between closer rates
 _EACH = "t interval over seeds, its standard error at least that of counting all samples once"
 CLOSE = within(-0.05, 0.05)
 
@@ -36,7 +36,7 @@ def _rll_cells(analysis: Analysis) -> Iterator[tuple[Cell, float, Group, str]]:
 
 
 def _steps(cell: Cell) -> Iterator[tuple[float, float]]:
-    """Neighboring rates of RLL, at least `_STEP` apart."""
+    """The pairs of neighboring rates of RLL that are at least `_STEP` apart."""
     rates, last = [], -np.inf
     for rate in (0.0, *cell.rates("RLL")):
         if rate >= last + _STEP and len(cell.at("RLL", rate)):
@@ -46,7 +46,7 @@ def _steps(cell: Cell) -> Iterator[tuple[float, float]]:
 
 
 def _change(low: Group, high: Group) -> Sample:
-    """The change of J1 from one rate to the next, one value per seed."""
+    """The change of J1 from a lower rate to a higher one, as a sample with one value per seed."""
     before, after = (dict(zip(group.seeds, group["j1"].tolist(), strict=True)) for group in (low, high))
     seeds = [seed for seed in before if seed in after]
     return mean_over_seeds(np.array([after[seed] - before[seed] for seed in seeds]), seeds)

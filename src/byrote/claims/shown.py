@@ -1,4 +1,4 @@
-"""Verdicts as a notebook shows them: signs, words in color, and an estimate with its interval."""
+"""The notebook display of verdicts: signs, words in color, and an estimate with its interval."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SIGNS = {
     "not tested": "–",
     "error": "!",
 }
-"""A sign for each word, in the order in which a page counts them."""
+"""A sign for each word of a verdict, in the order of the counts on the page."""
 _HUES = {"holds": "#009e73", "holds except": "#009e73", "fails in": "#d55e00", "fails": "#d55e00"}
 _HUES |= {"inconclusive": "#b08c00", "not tested": "#808080", "error": "#d55e00"}
 _CELL = "padding:.15em .6em;text-align:left;vertical-align:top;color:inherit;background:none"
 
 
 def estimate(verdict: Verdict) -> str:
-    """The statistic with its interval, to three digits; empty if there is no statistic."""
+    """The statistic and its interval with three digits; empty if there is no statistic."""
     if verdict.statistic is None:
         return ""
     ends = "" if verdict.interval is None else f" [{verdict.interval[0]:.3g}, {verdict.interval[1]:.3g}]"
@@ -44,7 +44,7 @@ def paragraph(verdict: Verdict) -> str:
 
 
 def table(verdicts: Iterable[Verdict]) -> str:
-    """Verdicts as a table without external resources; text has the color of the notebook.
+    """Verdicts as an HTML table that loads nothing; its text has the color of the notebook's text.
 
     >>> "<table" in table([])
     True
@@ -63,6 +63,6 @@ def table(verdicts: Iterable[Verdict]) -> str:
 
 
 def _word(verdict: Verdict) -> str:
-    """The sign and the word, in a hue mixed with the text color, legible on light and dark backgrounds."""
+    """The sign and the word in a mix of hue and text color, which is legible on light and dark backgrounds."""
     color = f"color-mix(in srgb, {_HUES[verdict.word]} 55%, currentColor)"
     return f'<b style="color:{color};white-space:nowrap">{SIGNS[verdict.word]} {html.escape(verdict.verdict)}</b>'

@@ -1,4 +1,4 @@
-"""A3, A4, A7, A13, A15: test collapse as a line in memorization, and what its slope depends on."""
+"""A3, A4, A7, A13, A15: test NC1 is linear in memorization; what does the slope depend on?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ __all__ = ["LINEAR", "RAW", "RELATIVE", "SAME_SLOPE", "add_linear", "line"]
 
 RAW, RELATIVE = "mem_noise_weighted", "mem_noise_weighted_relative"
 SAME_SLOPE = within(math.log(0.8), math.log(1.25))
-LINEAR = at_most(math.log(0.2))  # on 1 - R^2, so R^2 >= .8; only shown, see docs/verdicts.md
+LINEAR = at_most(
+    math.log(0.2)
+)  # the largest 1 - R^2 (so R^2 >= .8); it is shown but does not decide, see docs/verdicts.md
 _FEWEST_RATES = 3
 _NEEDS = ("effective_rate", "nc1_test", "class_distance", RAW, RELATIVE)
 _JACKKNIFE = "t interval over jackknife pseudo-values of the seeds, all eta of a seed together"
@@ -31,7 +33,7 @@ def line(group: Group, x: str = RAW, y: str = "nc1_test") -> Points | None:
 
 
 def add_linear(gathered: Gathered, cell: Cell, loss: str, at: str = "") -> None:
-    """Claim A3 in one cell under one loss: the deciding check, and the other readings as rows."""
+    """Add claim A3 in one cell under one loss: a check that decides, and rows for the other readings."""
     group = cell.at(loss).noisy()
     mem, rate = line(group), line(group, "effective_rate")
     if mem is None or rate is None:

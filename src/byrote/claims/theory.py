@@ -1,4 +1,4 @@
-"""A1, A9, B8: claims decided by theory alone. They are computed on request and need no runs."""
+"""A1, A9, B8: claims of theory, which are decided by computation on request and need no runs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Stated", "configurations", "orders", "symmetries"]
 
 _CLOSE, _EXACT = 1e-6, 1e-9
-_CLASSES = 10  # N of the logits on which symmetry is checked
-_RATE = 0.4  # the noise rate of the noisy risk
+_CLASSES = 10  # the numbers of classes N for which the symmetry of losses is checked
+_RATE = 0.4  # the noise rate in the noisy-risk identity
 
 
 @claim(
@@ -97,7 +97,7 @@ def _a9(analysis: Analysis) -> Finding:
 
 
 def orders(points: int) -> Finding:
-    """Claim A9, on a grid with this many values of the penalties and of C_MD, and twice as many of eta."""
+    """Claim A9 on a grid with `points` values of the penalties and of C_MD, and twice as many values of eta."""
     alpha, lam, slope, share = np.meshgrid(
         [0.01, 0.1, 0.2, 0.4],
         np.geomspace(1e-6, 1e-2, points),
@@ -155,7 +155,7 @@ def _b8(analysis: Analysis) -> Finding:
 
 @dataclass(frozen=True)
 class Stated:
-    """A loss from logits (S, N) and labels (S,) to (S,), with the class sum that it declares for N classes, or None."""
+    """A loss that maps logits (S, N) and labels (S,) to (S,), and its declared class sum for N classes, or None."""
 
     loss: SampleLoss
     constant: float | None
@@ -165,7 +165,7 @@ def symmetries(losses: Mapping[str, Stated], without: list[str]) -> Finding:
     """Claim B8 for these losses: the symmetry constant and the noisy-risk identity of each, on random logits.
 
     Args:
-        losses: by name, each with its declared class sum.
+        losses: the losses by name, each with its declared class sum.
         without: names of losses that cannot be built without arguments.
     """
     generator = np.random.default_rng(0)

@@ -37,14 +37,14 @@ log = logging.getLogger("byrote")
 
 
 class NotTested(Exception):
-    """The table lacks a column or runs that a claim needs; the message says which."""
+    """The table lacks a column or runs that a claim needs; the message names what is missing."""
 
 
 Value = TypeVar("Value")
 
 
 def needed(value: Value, otherwise: str) -> Value:
-    """The value itself; `NotTested` is raised if it is empty. For values that a claim cannot do without.
+    """Return a value that a claim cannot do without, or raise `NotTested` if the value is empty.
 
     Raises:
         NotTested: the value is empty, false or 0; the message is `otherwise`.
@@ -56,17 +56,18 @@ def needed(value: Value, otherwise: str) -> Value:
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of a claim's function; the decorator adds the texts that are the same for every table.
+    """The result of a claim's function, to which the decorator adds the fixed texts of the claim.
 
     Attributes:
         word: the verdict in one word; `text` spells it out ("fails in 3 of 12 cells").
-        statistic, interval: the first number named in the bar, pooled over cells, with its 95% interval.
+        statistic, interval: the first statistic in the claim's bar (its condition), pooled over cells, with its 95%
+            interval.
         runs: how many runs were used.
-        reason: the deciding check, and the runs left out.
+        reason: the check that decided the verdict, and which runs were left out.
         details: one row for each check.
-        by_dataset: the verdict on each data set by itself, if there are several data sets.
+        by_dataset: a separate verdict on each data set, if there are several data sets.
         pooled: for each kind of check, the estimate over all cells with its 95% interval.
-        forecast: computes how many more seeds would decide; None where seeds cannot decide.
+        forecast: computes how many more seeds would decide the claim; None if more seeds cannot decide it.
     """
 
     word: Word
@@ -89,7 +90,7 @@ class Verdict:
         id, statement, bar, published, method, cells, minimum, premise: see `claim`.
         word: `holds`, `fails`, `holds except`, `fails in`, `inconclusive`, `not tested`, or `error` if the claim's own
             function raised an exception.
-        verdict: the word as a reader sees it, such as "fails in 3 of 12 cells".
+        verdict: the word as shown to a reader, such as "fails in 3 of 12 cells".
         statistic, interval, runs, reason, details, by_dataset, pooled: see `Finding`.
     """
 
@@ -113,9 +114,9 @@ class Verdict:
     forecast: Callable[[], Power] | None = field(default=None, repr=False, compare=False)
 
     def power(self) -> str:
-        """How many more seeds would decide an inconclusive verdict, in one sentence; "" for any other word.
+        """One sentence on how many more seeds would decide an inconclusive verdict; "" for any other verdict.
 
-        It is simulated on request, from the checks so far; see `byrote.analysis.power`.
+        The forecast is simulated on request, from the present checks; see `byrote.analysis.power`.
         """
         return str(self.forecast()) if self.word == "inconclusive" and self.forecast is not None else ""
 
@@ -154,7 +155,7 @@ class Verdicts(list[Verdict]):
 
 
 def _finite(value: Any) -> Any:
-    """A JSON-ready value: NumPy numbers and arrays as Python's, and null for a number that is not finite."""
+    """Convert a value for JSON: NumPy numbers and arrays become Python values, and numbers that are not finite null."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, (list, tuple)):
@@ -166,7 +167,7 @@ def _finite(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Claim:
-    """A registered claim: its statement, its bar, and the function that decides it."""
+    """A registered claim: its statement, its bar (the condition to meet), and the function that decides the claim."""
 
     id: str
     statement: str
@@ -194,7 +195,7 @@ class Claim:
         return self._verdict(self._with_left_out(finding, analysis))
 
     def error(self, error: BaseException) -> Verdict:
-        """The verdict that is reported if the function raised an exception."""
+        """The verdict if the claim's function raised an exception."""
         return self._verdict(Finding("error", reason=described(error)))
 
     def _with_left_out(self, finding: Finding, analysis: Analysis | None) -> Finding:
@@ -235,7 +236,7 @@ class Claim:
         return finding
 
     def _seen(self, analysis: Analysis | None) -> Analysis | None:
-        """The runs that the function is called with."""
+        """The runs that the claim's function gets."""
         if self.theory:
             return analysis
         if analysis is None or not len(analysis.runs):
@@ -269,19 +270,19 @@ def claim(
     """Register a function of the stored runs as the claim `id`.
 
     Args:
-        id: short name, as in the table of claims ("A5").
+        id: a short name, such as "A5".
         statement: the falsifiable sentence.
-        bar: the condition on the statistic, in words.
+        bar: the condition that the statistic must meet, in words.
         method: how the 95% interval is computed.
         cells: what a cell is, and which cells decide.
-        minimum: runs or seeds without which no verdict is reached.
-        premise: what must have happened for the claim to be testable.
+        minimum: the runs or seeds without which no verdict is reached.
+        premise: the condition under which the claim can be tested.
         published: what the paper reports.
-        needs: columns of the table that the function reads; if one is missing, the claim is `not tested`. If one of
-            them depends on true labels (`byrote.given.TRUE_LABELS`), the function sees only the runs whose true labels
-            are known.
+        needs: columns of the table that the function reads. If a column is missing, the claim is `not tested`. If a
+            column depends on true labels (`byrote.given.TRUE_LABELS`), the function gets only the runs whose true
+            labels are known.
         true_labels: the claim is about true labels although no column in `needs` depends on them.
-        theory: the claim is decided by computation alone, from no stored run.
+        theory: the claim is decided by computation alone and needs no stored run.
 
     Returns:
         The function as a `Claim`, callable on an analysis: `claim(analysis) -> Verdict`.
@@ -330,7 +331,7 @@ def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, the
         the word of its verdict is `error`, the traceback is logged once, and the other claims are still judged.
 
     Raises:
-        ValueError: no claim has this id; the message names the nearest id.
+        ValueError: no claim has this id; the message suggests the most similar id.
     """
     for id in ids or ():
         if id not in CLAIMS:

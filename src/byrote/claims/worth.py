@@ -1,4 +1,4 @@
-"""Which missing runs decide a claim soonest: for `byrote run --first claims`."""
+"""Find the missing runs that would decide a claim at the least cost, for `byrote run --first claims`."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _MOST = 100  # the largest number of added seeds that a forecast considers
 def worth(
     settings: Sequence[Setting], verdicts: Iterable[Verdict], missing: Iterable[Entry], costs: Mapping[str, float]
 ) -> dict[str, float]:
-    """The worth of each missing run: its chance of deciding a claim per multiply-add, summed over claims.
+    """The worth of each missing run: the chance that it helps to decide a claim, per multiply-add, summed over claims.
 
-    The forecast of an inconclusive claim gives the number of seeds that would decide it, and the chance
-    (`byrote.analysis.power`). The price is the cost of that many new seeds in the claim's open cells. Each of those
-    runs is worth the chance divided by the price; seeds beyond that number add nothing. A claim whose cells have no
-    finished run yet has no forecast.
+    The forecast of an inconclusive claim gives the number of seeds that would decide it, and the chance that
+    they do (`byrote.analysis.power`). The price of a claim is the cost of these seeds in its open cells. Each run among
+    these seeds is worth the chance divided by the price, and runs with further seeds are worth nothing. A claim whose
+    cells have no finished run has no forecast.
 
     Args:
         settings: the settings of the finished runs, see `Analysis.settings`.
         verdicts: the verdicts on the finished runs.
-        missing: the runs that could be done, in the order of the plan.
+        missing: the planned runs that are not finished, in the order of the plan.
         costs: multiply-adds of each run, by key.
 
     Returns:
@@ -55,7 +55,7 @@ def worth(
 
 
 def _setting_of(entry: Entry, settings: Sequence[Setting]) -> str:
-    """The title of the setting that a run belongs to; empty if no finished run has this setting."""
+    """The title of the setting of a planned run; empty if no finished run has this setting."""
     fields = flatten(identity(entry.spec, entry.contents))
     for setting in settings:
         if all(fields.get(path, ABSENT) == value for path, value in setting.fields.items()):
@@ -64,7 +64,7 @@ def _setting_of(entry: Entry, settings: Sequence[Setting]) -> str:
 
 
 def _first_seeds(cells: Iterable[str], places: Iterable[tuple[str, Entry]], seeds: int) -> list[str]:
-    """The keys of the next runs of these cells: at most `count` of each setting, loss and rate."""
+    """The keys of the next missing runs of these cells: at most `seeds` runs for each setting, loss and rate."""
     placed = list(places)
     titles = {title for title, _ in placed if title}
     wanted = [(_titles_of(cell, titles), _rate_in(cell)) for cell in cells]
@@ -83,11 +83,9 @@ def _first_seeds(cells: Iterable[str], places: Iterable[tuple[str, Entry]], seed
 def _titles_of(cell: str, titles: Iterable[str]) -> set[str]:
     """The settings that a cell's name refers to.
 
-    It is the setting with the longest title with which the name begins; if there is none, it is every setting whose
-    title begins with the name.
-
-    A cell is named by the title of its setting, and perhaps by a loss, a rate, or what else a claim varies. A claim
-    that joins settings names them by what they share.
+    The name of a cell is the title of its setting, perhaps followed by a loss, a rate, or another value. If several
+    titles begin the name, the longest is the setting. If no title does, the claim joins several settings under a common
+    name, and the cell refers to every setting whose title begins with this name.
     """
     begins = [title for title in titles if _begins(title, cell)]
     return {max(begins, key=len)} if begins else {title for title in titles if _begins(cell, title)}

@@ -1,4 +1,4 @@
-"""A desk at which a person checks planned samples in a browser: `serve(folder)`."""
+"""A web page (the desk) on which a person checks the planned samples in a browser: `serve(folder)`."""
 
 from byrote.desk.server import Ended, serve
 

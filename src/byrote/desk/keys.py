@@ -1,4 +1,4 @@
-"""The keys of the keyboard that stand for classes."""
+"""Assign keyboard keys to classes."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,11 @@ __all__ = ["class_keys"]
 
 
 def class_keys(names: Sequence[str]) -> dict[str, str]:
-    """The class of each key; empty if it would be unclear which class a key means.
+    """The class for each key; empty if keys would be ambiguous.
 
-    Classes whose names are digits have these digits as keys. Up to ten classes with other names have the keys 1 to 9,
-    then 0. Where only some names are digits, or there are more than ten classes, a class is chosen from a list.
+    If all class names are digits, these digits are the keys. Up to ten classes with other names get the keys 1 to 9,
+    then 0. If only some names are digits, or if there are more than ten classes, the person chooses the class from a
+    list.
 
     >>> class_keys(["ant", "bee"])
     {'1': 'ant', '2': 'bee'}

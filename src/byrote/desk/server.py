@@ -1,4 +1,4 @@
-"""The server of a desk: NiceGUI on the loopback address only, protected by a token; it ends by itself."""
+"""The server of a desk: NiceGUI on the loopback address only, protected by a token; it stops by itself."""
 
 import asyncio
 import contextlib
@@ -25,8 +25,8 @@ __all__ = ["Ended", "serve"]
 _HOST = "127.0.0.1"
 _SIDE = 1400  # pixels per side of a large picture
 _LENGTH = 20_000  # largest number of characters shown of a cell
-_GRACE = 120.0  # seconds during which the last answer can still be taken back
-_SOON = 3.0  # seconds after which a finished desk without a visitor ends
+_GRACE = 120.0  # seconds during which the last answer can still be undone
+_SOON = 3.0  # seconds after which a finished desk without an open page stops
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Ended:
 
     Attributes:
         reason: "done", "idle" or "stopped".
-        answered, looks: how many looks are answered, and how many there are.
+        answered, looks: the number of answered looks, and of all looks.
     """
 
     reason: str
@@ -53,20 +53,20 @@ def serve(
 ) -> Ended:
     """Open a desk on an audit with a plan, and return when it has ended.
 
-    It ends when all looks are answered and the person leaves the page or presses Enter, when nobody answers for `idle`
-    seconds, or on Ctrl-C. Every answer is in `answers.csv` before the next sample is shown, so that a desk that was
-    killed continues where it was.
+    The desk ends when all looks are answered and the person leaves the page or presses Enter, when nobody answers for
+    `idle` seconds, or on Ctrl-C. Every answer is in `answers.csv` before the next sample is shown. So after a crash, a
+    new desk continues at the same sample.
 
     Args:
         folder: an audit with its plan.
-        port: a port of the loopback address; 0 takes a free one.
+        port: a port of the loopback address; 0 chooses a free port.
         browser: whether to open the page in the browser of this machine.
-        idle: seconds.
-        on_start: called with the address, which contains the token that gives access.
+        idle: the number of seconds without an answer after which the desk ends.
+        on_start: called with the address of the page, which contains the access token.
 
     Raises:
-        FileNotFoundError, ValueError: no audit or plan, unreadable answers, a port that is taken, or another desk on
-            the same folder.
+        FileNotFoundError, ValueError: no audit or plan, unreadable answers, a port in use, or another desk on the same
+        folder.
         ModuleNotFoundError: the `ui` extra is not installed.
     """
     with alone(folder):
@@ -78,10 +78,10 @@ def serve(
 
 
 def _listening(port: int) -> socket.socket:
-    """A socket that accepts connections on the port, or on a free port for 0.
+    """Open a socket that accepts connections on the port, or on a free port for 0.
 
-    It listens before the server starts, so that the address is valid from the moment at which it is printed, and no
-    other process can take the port in between.
+    The socket listens before the server starts. So the printed address is valid at once, and no other process can take
+    the port in the meantime.
     """
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,9 +112,9 @@ class _Desk:
     def __post_init__(self) -> None:
         self.samples = Samples(self.checks.audit)
         rows = () if self.samples.pictured else sorted(set(self.checks.rows))
-        self.texts = self.samples.fields(rows, _LENGTH)  # read once, because a table is read from its start
+        self.texts = self.samples.fields(rows, _LENGTH)  # read once, as each read starts at the first row
         if self.checks.torn:
-            self.message = "The last line of answers.csv was cut off; its sample is asked about again."
+            self.message = "The last line of answers.csv was cut off, so its sample is shown again."
 
     def run(self, listener: socket.socket, browser: bool, on_start: Callable[[str], None]) -> None:
         """Serve on the listening socket until the end."""
@@ -174,7 +174,7 @@ class _Desk:
         )
 
     def _answered(self, event: Any) -> None:
-        """A person pressed a key or a button at a look."""
+        """Handle a key or button that a person pressed at a look."""
         self.last, self.message = time.monotonic(), ""
         try:
             place, answer = int(event.args["place"]), str(event.args["said"])
@@ -209,5 +209,5 @@ class _Desk:
                 self.reason = "idle"
         self.message = ""
         self._show("All looks are answered." if self.reason == "done" else "Nobody answered for a while.")
-        await asyncio.sleep(0.5)  # so that the pages have time to show it
+        await asyncio.sleep(0.5)  # so that the pages have time to show the message
         app.shutdown()

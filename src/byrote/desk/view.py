@@ -1,4 +1,4 @@
-"""What the desk shows at one moment, as HTML: a sample and a question, or what was settled."""
+"""The HTML that the desk shows: a sample and a question, or the results."""
 
 from collections.abc import Mapping
 from math import isnan
@@ -19,16 +19,16 @@ _TOPS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 def view(
     checks: Checks, texts: Mapping[int, Fields], *, folder: str, pictures: str, message: str = "", ended: str = ""
 ) -> str:
-    """The desk at this moment.
+    """The HTML of the desk in its current state.
 
     Args:
         checks: the answers.
-        texts: by row, what is shown of a sample that is not a picture; empty for pictures. What networks predict for
-            a sample is never shown, since it would sway the answer.
-        folder: the audit's folder, as it is written in a command.
-        pictures: the start of the address of a picture, which the number of the look completes.
+        texts: by row, the fields shown for a sample that is not a picture; empty for pictures. Predictions of networks
+            are never shown, because they would influence the answer.
+        folder: the folder of the audit, quoted as in a shell command.
+        pictures: the address of a picture without its last part, the number of the look.
         message: what went wrong with the last answer.
-        ended: why the desk takes no more answers; empty while it takes answers.
+        ended: why the desk accepts no more answers; empty while it accepts answers.
     """
     place = checks.place
     shown: dict[str, Any] = {}
@@ -78,11 +78,11 @@ def _shares(settled: Any) -> list[tuple[str, dict[str, str]]]:
 
 
 def band(low: tuple[float, ...], high: tuple[float, ...], planned: int) -> dict[str, Any]:
-    """The interval after each sample as a polygon in a box, and the share at the top of the box.
+    """Draw the interval after each sample as a polygon in a box; also return the share at the top edge of the box.
 
     Args:
-        low, high: its ends, one of each per checked sample.
-        planned: how many samples the plan has.
+        low, high: the ends of the interval, one pair per checked sample.
+        planned: the number of samples in the plan.
 
     >>> chart = band((0.0, 0.1), (1.0, 0.4), 4)
     >>> chart["top"], chart["points"]

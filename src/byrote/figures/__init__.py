@@ -1,4 +1,4 @@
-"""Figures, computed from the stored runs alone: `draw(analysis)` returns all, `save(figure, folder)` writes one."""
+"""Figures computed from stored runs: `draw(analysis)` returns all of them, `save(figure, folder)` writes one."""
 
 from byrote.figures.base import Drawing, Drawn, Figure, Source, draw, draw_into, figure, registered, save
 

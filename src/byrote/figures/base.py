@@ -1,4 +1,4 @@
-"""The figure class, the registry that a decorator fills, and the outputs: SVG and PDF files, and a notebook display."""
+"""Figures: their class, the decorator that registers them, and their outputs (SVG, PDF and CSV files, notebooks)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger("byrote")
 
 @dataclass(frozen=True)
 class Drawing:
-    """What a figure's function returns: the Vega-Lite chart, and a caption that names units and the number of runs."""
+    """What a figure's function returns: a Vega-Lite chart, and a caption that states units and the number of runs."""
 
     chart: dict[str, Any]
     caption: str
@@ -39,14 +39,14 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Figure:
-    """A finished figure; a notebook shows it without any network request.
+    """A finished figure, which a notebook displays without network access.
 
     Attributes:
         name: file name and anchor, such as "memorization-dilation".
         title: one line in words.
-        paper: the figure of the paper that it corresponds to, or "".
-        caption: what is drawn, with units, number of runs, and what was left out.
-        spec: the chart as a Vega-Lite specification with byrote's theme, its data inside.
+        paper: the corresponding figure in one of the two papers, or "".
+        caption: what the chart shows, its units, the number of runs, and which runs were left out.
+        spec: the chart as a Vega-Lite specification that includes its data and byrote's theme.
     """
 
     name: str
@@ -57,19 +57,19 @@ class Figure:
 
     @classmethod
     def of(cls, name: str, title: str, paper: str, caption: str, chart: alt.TopLevelMixin | dict[str, Any]) -> Figure:
-        """A figure from an Altair chart, or from a Vega-Lite specification, in byrote's theme."""
+        """Make a figure in byrote's theme from an Altair chart or a Vega-Lite specification."""
         plain = chart if isinstance(chart, dict) else chart.to_dict()
         looks = {"config": theme(), "description": f"{title}. {caption}"}
         return cls(name, title, paper, caption, plain | looks)
 
     @property
     def chart(self) -> alt.TopLevelMixin:
-        """The figure as an Altair chart, for further changes."""
+        """The figure as an Altair chart that can be changed further."""
         chart: alt.TopLevelMixin = require("altair", "report").Chart.from_dict(self.spec)
         return chart
 
     def numbers(self) -> list[dict[str, Any]]:
-        """The rows that the chart draws, each once, with the panel that shows them; see `byrote.figures.numbers`."""
+        """The rows that the chart draws, without duplicates, each with its panel; see `byrote.figures.numbers`."""
         return numbers(self.spec)
 
     def svg(self) -> str:
@@ -95,7 +95,7 @@ Draws = Callable[["Analysis"], Drawing | None]
 
 @dataclass(frozen=True)
 class Source:
-    """A registered figure: its name, title, the paper's figure, place on the page, needed columns, and the function."""
+    """A registered figure: its function, name, title, place on the page, required columns, and figure in the paper."""
 
     name: str
     title: str
@@ -106,14 +106,14 @@ class Source:
     function: Draws
 
     def __call__(self, analysis: Analysis) -> Figure | None:
-        """The figure of these runs; None if they give it nothing to draw or lack a column that it needs.
+        """Draw the figure for these runs; None if there is nothing to draw or a required column is missing.
 
-        A figure about true labels draws only the runs whose true labels are known.
+        If the figure is about true labels, runs with unknown true labels are left out.
         """
         seen = analysis.known if self.true_labels else analysis
         if not len(seen.runs) or seen.need(*self.needs):
             return None
-        # Altair's own check of each part would take half of the time; a test checks whole charts instead
+        # Altair's validation of each part would take half of the time; a test validates whole charts instead
         with require("altair.utils.schemapi", "report").debug_mode(False):
             drawing = self.function(seen)
         if drawing is None:
@@ -142,14 +142,14 @@ def figure(
 ) -> Callable[[Draws], Source]:
     """Register a function that draws one figure from an analysis, or returns None if it has nothing to draw.
 
-    The decorated function becomes a `Source`: called with an analysis, it returns a `Figure`.
+    The decorated function becomes a `Source`, which returns a `Figure` when it is called with an analysis.
 
     Args:
-        name: a unique name in lower case with hyphens, used as file name and anchor.
+        name: a unique name in lower case with hyphens, used as the file name and as the anchor on the page.
         title: one line in words.
-        paper: the figure of the paper that it corresponds to.
+        paper: the corresponding figure in one of the two papers.
         order: its place on the page, lowest first.
-        needs: the columns of the history without which there is nothing to draw. If one of them depends on true labels
+        needs: the columns of the history that the figure cannot do without. If one of them depends on true labels
             (`byrote.given.TRUE_LABELS`), the function sees only the runs whose true labels are known.
         true_labels: the figure is about true labels, although no column in `needs` depends on them.
 
@@ -169,7 +169,7 @@ def figure(
 
 
 def registered() -> list[Source]:
-    """Every figure, in the order of the page; a figure is registered when its file in this folder is imported."""
+    """Every registered figure in page order; importing a module of this folder registers its figures."""
     require("altair", "report")
     discover("byrote.figures")
     return sorted(_REGISTRY.values(), key=lambda source: (source.order, source.name))
@@ -183,14 +183,14 @@ def draw(analysis: Analysis, *names: str) -> list[Figure]:
         names: the names of figures; without names, all are drawn.
 
     Raises:
-        ValueError: there is no figure of that name; the message names the nearest one.
+        ValueError: no figure has one of these names; the message suggests the most similar name.
     """
     drawn = (source(analysis) for source in _chosen(names))
     return [one for one in drawn if one is not None]
 
 
 class Drawn(NamedTuple):
-    """The figures that were drawn and written, and, by figure name, the exceptions that prevented others."""
+    """The figures that were drawn and written, and the exception of each figure that failed, by figure name."""
 
     figures: list[Figure]
     files: dict[str, tuple[Path, ...]]
@@ -198,9 +198,9 @@ class Drawn(NamedTuple):
 
 
 def draw_into(folder: str | Path, analysis: Analysis, *names: str) -> Drawn:
-    """Draw figures and write each one's files; if a figure's function raises an exception, only that figure is missing.
+    """Draw figures and write the files of each; a figure whose function raises an exception is skipped.
 
-    The traceback is logged once.
+    The traceback of each exception is logged once.
 
     Args:
         folder: where `NAME.svg`, `NAME.pdf` and `NAME.csv` go.
@@ -236,10 +236,10 @@ def _chosen(names: tuple[str, ...]) -> list[Source]:
 
 
 def save(figure: Figure, folder: str | Path) -> tuple[Path, ...]:
-    """Write `NAME.svg`, `NAME.pdf`, and the numbers behind them as `NAME.csv`; no file is left half written.
+    """Write `NAME.svg`, `NAME.pdf`, and the numbers that they show as `NAME.csv`; no file is ever left half written.
 
     Returns:
-        The paths; a figure that draws no row of numbers has no CSV file.
+        The paths of the files; a figure without rows of numbers has no CSV file.
 
     Raises:
         byrote.files.WriteError: the disk is full or read-only.
@@ -255,7 +255,7 @@ def save(figure: Figure, folder: str | Path) -> tuple[Path, ...]:
 
 
 def _still(part: Any) -> Any:
-    """A specification without tooltips and without a description of each mark, which halves the file."""
+    """A copy of a specification without tooltips and descriptions of marks, which halves the size of the file."""
     if isinstance(part, list):
         return [_still(one) for one in part]
     if not isinstance(part, dict):

@@ -1,4 +1,4 @@
-"""The building blocks of every chart: one legend, lines with bands, notes, and panels that wrap."""
+"""The building blocks of every chart: a common legend, lines with bands, notes, and panels in rows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CHOSEN = "chosen"
 """The selection made by a click in the legend, common to all panels of a figure."""
 
 _LETTER = {"text": 6.6, "subtitle": 5.6}
-"""The mean width of a letter of a panel's title, in pixels at the sizes of the theme."""
+"""The mean width of a letter in a panel's title, in pixels, at the font sizes of the theme."""
 _AXIS = 50
 _LAYER = ("name", "data", "transform", "mark", "encoding")
 
@@ -42,16 +42,16 @@ Layer = Any  # an altair chart: its methods return Any
 
 
 def values(rows: Rows) -> alt.InlineData:
-    """Rows as inline data; no data frame is needed, because each encoding names its type.
+    """Rows as inline data of a chart; no data frame is needed, because each encoding states its type.
 
-    The rows are kept as one string, because Altair copies and checks a list again at every step of composing a chart.
+    The rows are kept as one string, because Altair copies and validates a list at every step that composes a chart.
     """
     text = json.dumps([dict(row) for row in rows], separators=(",", ":"), allow_nan=False)
     return alt.InlineData(values=text, format=alt.JsonDataFormat(type="json"))
 
 
 def by_loss(names: Sequence[str], channel: str = "color") -> Any:
-    """The encoding of the field `loss` as color, shape or dash, the same in every panel and figure."""
+    """Encode the field `loss` as a color, shape or dash that is the same in every panel and figure."""
     styles = [loss_style(name, names) for name in names]
     if channel == "color":
         return alt.Color(
@@ -70,7 +70,7 @@ def fixed(domain: Sequence[Any], image: Sequence[Any]) -> alt.Scale:
 
 
 def dimmed(full: float = 1.0) -> Any:
-    """Opacity: full for the losses chosen in the legend (at first all of them), low for the rest."""
+    """Full opacity for the losses selected in the legend (initially all of them), low opacity for the rest."""
     shown = {"param": CHOSEN, "value": full}
     return alt.OpacityValue(round(0.07 * full, 4), condition=shown)
 
@@ -84,7 +84,7 @@ def _legend(names: Sequence[str]) -> dict[str, Any]:
 
 
 def rate_text(rate: float) -> str:
-    """A noise rate as captions and titles write it, to three digits.
+    """A noise rate with three digits, as written in captions and titles.
 
     >>> rate_text(0.2), rate_text(0.0), rate_text(0.40208)
     ('η .2', 'η 0', 'η .402')
@@ -114,7 +114,7 @@ def _share_ticks(low: float, high: float) -> list[float]:
 
 
 def epoch_axis(last: int, title: str = "epoch") -> alt.X:
-    """The epoch, from 0 to the last."""
+    """An axis of epochs, from 0 to the last epoch."""
     return alt.X("epoch:Q", title=title, scale=alt.Scale(domain=[0, last], nice=False), axis=alt.Axis(tickCount=4))
 
 
@@ -135,12 +135,13 @@ def band(rows: Rows, x: Any, field: str, y: Any, names: Sequence[str], detail: s
 
 
 def share_lines(rows: Rows, field: str, y: Any, words: str, names: Sequence[str], last: int) -> list[Layer]:
-    """A share against the epoch, for each loss: a band, a line, and a point at the last epoch.
+    """Draw a share against the epoch: for each loss, a band, a line, and a point at the last epoch.
 
     Args:
-        rows: with `loss`, `epoch`, the field, its ends `_low` and `_high`, and its number of runs `_n`.
-        field: the share.
-        y: its axis.
+        rows: rows with `loss`, `epoch`, FIELD, the ends of its interval FIELD_low and FIELD_high, and the number of
+            runs FIELD_n.
+        field: the name of the column FIELD that holds the share.
+        y: the axis of the share.
         words: the name of the share in tooltips.
         names: the losses of the figure.
         last: the last epoch.
@@ -190,7 +191,7 @@ def _pixels(x: float, y: float) -> dict[str, Any]:
 
 
 def apart(rows: Rows, field: str, least: float = 0.075) -> list[dict[str, Any]]:
-    """The rows with `place`: the field's value, moved down until neighboring labels are at least `least` apart.
+    """The rows with `place`, the value of the field, lowered where needed to keep neighboring labels `least` apart.
 
     >>> [round(row["place"], 3) for row in apart([{"j1": 0.5}, {"j1": 0.99}, {"j1": 0.98}], "j1")]
     [0.99, 0.915, 0.5]
@@ -215,10 +216,10 @@ def panels(
     size: tuple[int, int] = PANEL,
     names: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Layered panels of one size in rows of `columns`, as one specification.
+    """One specification of layered panels of equal size, with `columns` panels in a row.
 
-    The page wraps the rows sooner on a narrow screen. Layers and panels are joined as plain data: Altair's own `layer`
-    and `concat` copy every part of every panel several times over, which takes a minute instead of a second.
+    On a narrow screen the page puts fewer panels in a row. Layers and panels are joined as plain data: Altair's own
+    `layer` and `concat` copy every part of every panel several times, which takes a minute instead of a second.
 
     Args:
         charts: the layers of each panel, the lowest first.
@@ -253,13 +254,13 @@ def panels(
 
 
 def _heading(title: str | alt.Title, width: int) -> dict[str, Any]:
-    """The title of a panel as plain data, text and subtitle broken into lines that fit it."""
+    """The title of a panel as plain data, with text and subtitle broken into lines that fit the panel."""
     plain = {"text": title} if isinstance(title, str) else title.to_dict()
     return plain | {name: _lines(plain[name], width, size) for name, size in _LETTER.items() if name in plain}
 
 
 def _lines(text: str | Sequence[str], width: int, letter: float) -> str | list[str]:
-    """A text broken after commas, or else between words, so that each line fits a panel and its axis.
+    """Break a text after commas, or if necessary between words, so that each line fits the panel and its axis.
 
     >>> _lines("Fashion-MNIST 0/1/2/3, MLP, uniform noise", 200, 6.6)
     ['Fashion-MNIST 0/1/2/3, MLP,', 'uniform noise']

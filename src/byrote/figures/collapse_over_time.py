@@ -19,7 +19,7 @@ READINGS = {"nc1_test": "NC1 on test data", "class_distance": "D (feature units)
 
 @figure("collapse-over-time", title="How the geometry comes about", order=70, needs=tuple(READINGS))
 def collapse_over_time(analysis: Analysis) -> Drawing | None:
-    """Test NC1 and the class distance D against the epoch, both on logarithmic axes."""
+    """Draw test NC1 and the class distance D against the epoch, both on logarithmic axes."""
     chosen = one_each(rated(analysis), NETWORK, lambda one: len(one.epochs) >= 3 and max(one.rates) > 0)
     if not chosen:
         return None

@@ -1,4 +1,4 @@
-"""The feature plane of two-dimensional features: where the two classes are, and where the wrong labels went."""
+"""A scatter plot of two-dimensional features: test images of two classes, and training images with wrong labels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TEST, _WRONG = 240, 160  # the most points drawn for each class
     needs=("feature_width", "num_classes", "nc1_test", "mem_mean", "mem_relative", "uncentred_cosine"),
 )
 def feature_plane(analysis: Analysis) -> Drawing | None:
-    """Test features and wrongly labeled training features of CE and LS, with h1, h2, u1 and u2."""
+    """Draw the features of test images and of wrongly labeled training images under CE and LS, with their means."""
     chosen = _chosen(analysis)
     if chosen is None:
         return None
@@ -44,19 +44,20 @@ def feature_plane(analysis: Analysis) -> Drawing | None:
         f"end of training, for one run of each loss at {rate_text(first['rate'])} ({chosen.title}). Seed "
         f"{first['seed']} is shown because, of all seeds, its class means are closest to orthogonal (cosines "
         f"{_cosines(pair)}). Dots are test images: filled for the first class, hollow for the second. Crosses are "
-        "training images whose label was made wrong: × is labeled as the first class (truly the second), + as the "
-        "second. h₁, h₂: means of the test features by true class; u₁, u₂: means of the wrongly labeled training "
-        f"features by the given label. The lines h₂u₁ and h₁u₂ are the distances that mem sums. n: {counts}. Of each "
-        f"class, at most {_TEST} test points and {_WRONG} wrong points are drawn; all points enter the means."
+        "training images with a wrong label: × has the label of the first class but belongs to the second, and + the "
+        "reverse. h₁, h₂: means of the test features by true class; u₁, u₂: means of the wrongly labeled training "
+        "features by the given label. The lines from h₂ to u₁ and from h₁ to u₂ show the distances that mem sums. "
+        f"n: {counts}. For each class, at most {_TEST} test points and {_WRONG} wrongly labeled points are drawn, but "
+        "the means include all points."
     )
     return Drawing(panels(charts, titles, columns=2, size=(360, 360)), caption)
 
 
 def _chosen(analysis: Analysis) -> Selection | None:
-    """One run of each loss with stored features, all of one seed, at the rate nearest .2; None if no run qualifies.
+    """One run with stored features for each loss, all with one seed and the rate nearest .2; None if no run qualifies.
 
-    The chosen seed is the one whose class means are closest to orthogonal under both losses, as in the model. Stored
-    features are read only for runs that could be drawn.
+    The chosen seed is the one whose class means are closest to orthogonal under both losses, as in the model. The
+    stored features are read only if there are runs that could be drawn.
     """
     possible = [_drawable(one) for one in rated(analysis)]
     if not any(map(len, possible)):
@@ -80,7 +81,7 @@ def _drawable(one: Selection) -> Selection:
 
 
 def _clarity(one: Selection) -> tuple[int, float]:
-    """A sort key for a seed: how many losses it has, then how orthogonal the class means of its worst run are.
+    """A sort key for a seed: the number of its losses, then how nearly orthogonal its worst run's class means are.
 
     A class mean at zero has no angle and counts as parallel.
     """
@@ -92,7 +93,7 @@ def _places(one: Selection) -> list[int]:
 
 
 def _end(one: Selection, place: int) -> dict[str, Any]:
-    """What the figure reports about one run at the end of training."""
+    """The readings of one run at the end of training that the figure reports."""
     columns = ("nc1_test", "mem_mean", "mem_relative", "uncentred_cosine", "rate")
     readings = {name: float(one.last(name)[place]) for name in columns}
     return readings | {"loss": one.labels[place], "seed": int(one.seeds[place])}
@@ -103,7 +104,7 @@ def _features(one: Selection, place: int) -> Table:
 
 
 def landmarks(features: Table) -> dict[str, NDArray[np.float64]]:
-    """h1, h2: test means by true class; u1, u2: means of wrongly labeled training samples by observed class.
+    """Mean features: of test samples by true class (h1, h2), of wrongly labeled samples by observed class (u1, u2).
 
     Classes are numbered in sorted order. A class that is absent has no entry.
     """
@@ -185,6 +186,6 @@ def _landmark_layers(features: Table, x: Any, y: Any, color: str) -> list[alt.Ch
 
 
 def _some(table: Table, most: int) -> list[dict[str, Any]]:
-    """At most `most` points, evenly chosen in the stored order."""
+    """At most `most` points of the table, at even distances in the stored order."""
     places = np.unique(np.linspace(0, len(table) - 1, min(most, len(table))).round().astype(np.intp))
     return [{"x": round(row["x"], 4), "y": round(row["y"], 4)} for row in table.take(places).rows()]

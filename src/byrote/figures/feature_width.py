@@ -1,4 +1,4 @@
-"""Dilation against memorization as the width M of the features varies."""
+"""Dilation against memorization for networks with different numbers M of features."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["feature_width"]
     needs=("feature_width", *X, "nc1_test"),
 )
 def feature_width(analysis: Analysis) -> Drawing | None:
-    """NC1 against raw and relative mem, one panel per width M, for the data set with runs at the most widths."""
+    """Draw NC1 against raw and relative mem for the data set with the most feature widths M: a panel per width."""
     where, family = _family(analysis)
     if len(family) < 2:
         return None
@@ -46,7 +46,7 @@ def feature_width(analysis: Analysis) -> Drawing | None:
 
 
 def _family(analysis: Analysis) -> tuple[str, dict[int, Selection]]:
-    """Among the main settings regardless of M, the one with the most widths: its title, and the runs of each width."""
+    """The title and the runs by width M of the main setting that was run at the most widths."""
     columns: list[tuple[str, dict[int, Selection]]] = []
     for setting in analysis.grouped(without=("network.feature_width",)):
         every = Selection.of(analysis, setting)

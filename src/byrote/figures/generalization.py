@@ -1,4 +1,4 @@
-"""Generalization: test accuracy against the noise rate, and against what was memorized."""
+"""Generalization: test accuracy against the noise rate, and against memorization."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _panel(one: Selection, x: str, names: list[str]) -> list[Any]:
     rows = [
         row for row in one.means(("loss", "rate"), averaged) if row["test_accuracy"] is not None and row[x] is not None
     ]
-    step = min(0.012, 0.06 / max(len(names) - 1, 1))  # a share of the axis; all losses together take 6% of it
+    step = min(0.012, 0.06 / max(len(names) - 1, 1))  # as a share of the axis; all losses together take 6% of the axis
     apart = step * float(np.ptp(one.rate)) if x == "rate" else 0.0
     for row in rows:  # side by side, so that intervals at one rate do not cover each other
         row["at"] = row[x] + apart * (names.index(row["loss"]) - (len(names) - 1) / 2)

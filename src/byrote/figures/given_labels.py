@@ -1,4 +1,4 @@
-"""Figures of data whose labels are only given: how far predictions agree with these labels."""
+"""A figure for data with unknown true labels: how often predictions agree with the labels that came with the data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READINGS = {"given_agreement": "training samples", "test_given_agreement": "samp
 
 @figure("given-labels", title="Agreement with the given labels", order=4, needs=tuple(READINGS))
 def given_labels(analysis: Analysis) -> Drawing | None:
-    """Agreement with the given labels against the epoch on training and on test samples, one line per loss."""
+    """Draw agreement with the given labels against the epoch, on training and on test samples, with a line per loss."""
     given = (one.where(analysis.given[one.runs]) for one in rated(analysis))
     chosen = one_each(given, NETWORK, lambda one: len(one) > 0 and len(one.epochs) >= 2)
     if not chosen:
@@ -33,7 +33,7 @@ def given_labels(analysis: Analysis) -> Drawing | None:
             titles.append(alt.Title(words, subtitle=f"{one.title}, {rate_text(one.rates[0])}"))
     caption = (
         "The share of samples whose prediction is the label that came with the data, in percent, against the epoch, "
-        "on training samples and on held-out samples. Which of these labels are wrong is not known, so the share only "
+        "on training samples and on held-out samples. It is unknown which of these labels are wrong, so the share only "
         "shows how well the labels are reproduced. Each setting is shown at its least added noise η. Lines are means "
         f"over seeds, shaded areas their 95% intervals (none for one seed). {runs_text(chosen)}"
     )

@@ -1,4 +1,4 @@
-"""Labels that people got wrong, compared with labels made wrong at the same rate."""
+"""Wrong labels that people gave, compared with simulated wrong labels at the same rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from byrote.figures.charts import by_loss, dimmed, panels, share_axis, values
 __all__ = ["human_noise"]
 
 MEASURES = {"corrupted_as_observed": "m: wrong labels repeated", "test_accuracy": "accuracy on unseen images"}
-NEAR = 0.05  # largest distance between the rate of recorded labels and that of the simulated noise beside them
+NEAR = 0.05  # the largest difference between the rates of recorded labels and of the simulated noise beside them
 PEOPLE, SIMULATED = "recorded", "symmetric"
 
 
@@ -26,7 +26,7 @@ PEOPLE, SIMULATED = "recorded", "symmetric"
     needs=(*MEASURES, "realised_rate"),
 )
 def human_noise(analysis: Analysis) -> Drawing | None:
-    """m and test accuracy of each loss under recorded and under symmetric noise, a panel per rate and measure."""
+    """Draw m and test accuracy of each loss under recorded and under symmetric noise: a panel per rate and measure."""
     every = [Selection.of(analysis, setting) for setting in analysis.grouped(without=("noise",))]
     pairs = [pair for one in one_each(every, NETWORK, _pairs) for pair in _pairs(one)]
     names = losses_of(pairs)
@@ -38,10 +38,10 @@ def human_noise(analysis: Analysis) -> Drawing | None:
     if not charts:
         return None
     caption = (
-        "For each loss, the share m of the wrong labels that it repeats at the end of training, and the share of test "
-        "images that it gives their true class, in percent. Full marks are for recorded labels; hollow marks are for "
-        "symmetric noise of the nearest rate, at most five points away. Marks are means over seeds with 95% intervals "
-        f"(Student t; none for one seed). {runs_text(pairs, by=('loss', 'noise'))}"
+        "For each loss, two shares at the end of training, in percent: m, the share of wrong labels that the network "
+        "repeats, and the share of test images that it gives their true class. Full marks are for recorded labels; "
+        "hollow marks are for symmetric noise of the nearest rate, at most five points away. Marks are means over "
+        f"seeds with 95% intervals (Student t; none for one seed). {runs_text(pairs, by=('loss', 'noise'))}"
     )
     return Drawing(panels(charts, titles, columns=2, size=(330, 30 * len(names) + 20), names=names), caption)
 
@@ -50,8 +50,8 @@ def _pairs(one: Selection) -> list[Selection]:
     """For each file of recorded labels, its runs and the runs under symmetric noise of the nearest rate above 0.
 
     Args:
-        one: the runs of settings that differ only in the noise law. The rate of a file is the mean realized rate of its
-            runs.
+        one: the runs of settings that differ only in the noise law. The rate of a file is the mean share of wrong
+            labels in the runs that use it.
     """
     law, whole = one.text("noise"), one.analysis.runs["setting"][one.runs]
     simulated = whole[(law == SIMULATED) & (one.rate > 0)]
@@ -73,13 +73,13 @@ def _of_law(one: Selection, law: str) -> Selection:
 
 
 def _shares(one: Selection) -> str:
-    """The share of wrong labels among people's labels and among simulated ones, as text."""
+    """A text with the share of wrong labels among the labels that people gave and among the simulated labels."""
     people, simulated = (float(np.mean(_of_law(one, law).last("realised_rate"))) for law in (PEOPLE, SIMULATED))
     return f"{people:.1%} wrong; made {simulated:.1%}"
 
 
 def _tenths(rows: list[dict[str, Any]], field: str) -> tuple[float, float]:
-    """The round tenths that contain every interval."""
+    """The smallest range from one multiple of .1 to another that contains every interval."""
     ends = [row[f"{field}_{end}"] for row in rows for end in ("low", "high") if row[f"{field}_{end}"] is not None]
     low, high = np.floor(min(ends, default=0.0) * 10) / 10, np.ceil(max(ends, default=1.0) * 10) / 10
     return float(low), float(max(high, low + 0.1))

@@ -1,4 +1,4 @@
-"""How many images a loss needs to resist: the share of wrong labels repeated, by the number of training images."""
+"""How many images a loss needs to resist memorization: the memorized share of wrong labels by training set size."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from byrote.figures.charts import by_loss, dimmed, panels, rate_text, rule, shar
 __all__ = ["images_a_class"]
 
 _M = "corrupted_as_observed"
-_BAR = 0.1  # the largest m that claim B3 allows
-_FEWEST = 3  # a line needs at least this many sizes
+_BAR = 0.1  # the largest share m of memorized wrong labels that claim B3 allows
+_FEWEST = 3  # a line needs at least this many training set sizes
 
 
 @figure(
@@ -26,7 +26,7 @@ _FEWEST = 3  # a line needs at least this many sizes
     needs=(_M, "n_train"),
 )
 def images_a_class(analysis: Analysis) -> Drawing | None:
-    """m against the training images per class, a panel per noise rate, for the setting with the most sizes."""
+    """Draw m against the number of training images per class for the setting with the most sizes: a panel per rate."""
     families = [_sized(Selection.of(analysis, one)) for one in analysis.grouped(without=("data.per_class",))]
     one = max(families, key=lambda family: (len(_sizes(family)), len(family)), default=None)
     if one is None or len(_sizes(one)) < _FEWEST:
@@ -49,7 +49,7 @@ def _sizes(one: Selection) -> list[float]:
 
 
 def _sized(one: Selection) -> Selection:
-    """The runs with wrong labels at each loss and rate that were run at enough sizes."""
+    """The runs with wrong labels, of each loss and rate that was run with enough numbers of training images."""
     noisy = one.where(np.isfinite(one.rate) & (one.rate > 0))
     chosen = np.zeros(len(noisy), dtype=bool)
     for loss in noisy.losses:

@@ -1,4 +1,4 @@
-"""Dilation against memorization, with one fitted line per loss."""
+"""Dilation (the spread of test features) against memorization, with one fitted line per loss."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ def memorization_dilation(analysis: Analysis) -> Drawing | None:
 
 
 def has_line(one: Selection) -> bool:
-    """Whether NC1 is finite at three or more noise rates: fewer do not make a line."""
+    """Whether NC1 is finite at three or more noise rates, the fewest to which a line is fitted."""
     return len(one.where(np.isfinite(one.last("nc1_test"))).rates) >= 3
 
 
 def _reading(one: Selection, y: str) -> NDArray[np.float64]:
-    """A reading of each run at the end of training; the root of NC1 is computed here."""
+    """A reading of each run at the end of training; the square root of NC1 is not stored and is computed here."""
     return np.sqrt(one.last("nc1_test")) if y == "sqrt_nc1_test" else one.last(y)
 
 
 def fits(one: Selection, x: str, y: str) -> dict[str, LineFit]:
-    """The least-squares line of each loss over its runs, where three or more have both values."""
+    """The least-squares line of each loss that has both values in three or more runs."""
     return fit_lines(one, one.last(x), _reading(one, y))
 
 
 def draw_panel(one: Selection, x: str, y: str, names: list[str]) -> list[Any]:
-    """The panel of one setting: every run, the means over seeds, and a line per loss."""
+    """Draw the panel of one setting: every run, the means over seeds, and a line per loss."""
     one = one.where(np.isfinite(one.last(x)) & np.isfinite(one.last("nc1_test")))
     ends = _reading(one, y)
     columns = (one.labels, one.rate, one.seeds, one.last(x), ends)
@@ -112,14 +112,14 @@ def _lines(
 
 
 def _heading(one: Selection, x: str, y: str) -> alt.Title:
-    """The setting, and under it R² of each loss's fit."""
+    """A title with the name of the setting, and a subtitle with the R² of the fit for each loss."""
     words = [f"{loss} {_share(line.r_squared)}" for loss, line in fits(one, x, y).items()]
     halves = [words] if len(words) < 4 else [words[: (len(words) + 1) // 2], words[(len(words) + 1) // 2 :]]
     return alt.Title(one.title, subtitle=["R²  " + "  ".join(halves[0]), *("  ".join(rest) for rest in halves[1:])])
 
 
 def _share(r2: float) -> str:
-    """A share to two digits; a dash where NC1 does not vary.
+    """An R² with two digits; a dash if NC1 does not vary.
 
     >>> _share(0.931), _share(1.0), _share(float("nan"))
     ('.93', '1.00', '–')

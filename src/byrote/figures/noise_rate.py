@@ -1,4 +1,4 @@
-"""The noise rate estimated from single runs, against the rate that they were trained with."""
+"""The noise rate estimated from each single run, against the true noise rate of the run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LAWS = ("symmetric", "uniform")  # the noise laws that the estimate assumes
     needs=("rate_estimate", "rate_low", "rate_high", "underfits", "realised_rate"),
 )
 def noise_rate(analysis: Analysis) -> Drawing | None:
-    """Stated minus realized rate, with its interval, a panel per setting and loss, a mark per run."""
+    """Draw the error of the estimated rate with its interval: a panel per setting and loss, a mark per run."""
     chosen = one_each((_stated(one) for one in rated(analysis)), NETWORK, len)
     cells = [(one.of_losses(loss), loss) for one in chosen for loss in LOSSES if loss in one.losses]
     if not cells:
@@ -58,7 +58,7 @@ def _stated(one: Selection) -> Selection:
 
 
 def _off(one: Selection, name: str) -> NDArray[np.float64]:
-    """The stated rate or an end of its interval, minus the realized rate, (R,)."""
+    """The estimated rate, or an end of its interval, minus the true rate, for each of R runs, (R,)."""
     return one.last(f"rate_{name}") - one.last("realised_rate")
 
 
@@ -67,12 +67,12 @@ def _underfits(one: Selection) -> NDArray[np.bool_]:
 
 
 def _doubted(one: Selection) -> NDArray[np.bool_]:
-    """Runs that underfit or have no interval."""
+    """The runs that underfit or have no interval."""
     return _underfits(one) | ~np.isfinite(one.last("rate_low"))
 
 
 def _covered(one: Selection) -> str:
-    """How many of the stated intervals contain the true rate."""
+    """A text with the number of intervals that contain the true rate."""
     one = one.where(~_doubted(one))
     if not len(one):
         return "none is stated"
@@ -96,7 +96,7 @@ def _panel(one: Selection, names: list[str], reach: float, most: float) -> list[
     columns |= {"says": ["underfits" if low else "cannot tell" if doubted else "" for low, doubted in doubts]}
     estimate = _off(one, "estimate")
     ends = {name: _off(one, name) for name in ("low", "high")}
-    # without an interval, no whisker
+    # a run without an interval gets no whisker
     ends = {name: np.where(np.isfinite(end), end, estimate) for name, end in ends.items()}
     columns |= {name: values.tolist() for name, values in {"estimate": estimate, **ends}.items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

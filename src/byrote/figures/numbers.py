@@ -1,4 +1,4 @@
-"""The numbers behind a figure: the rows that its chart contains, as one table."""
+"""The numbers that a figure shows: the rows of its chart as one table."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Row = dict[str, Any]
 
 
 def numbers(spec: Mapping[str, Any]) -> list[Row]:
-    """The rows that a chart draws, each once, in the order of its panels and layers.
+    """The rows that a chart draws, without duplicates, in the order of panels and layers.
 
     Args:
         spec: a Vega-Lite specification with its data inside, such as `Figure.spec`.
 
     Returns:
-        One dictionary per row: `panel` (the panel's title, if the chart has several panels or a title), `mark` (what
-        first draws the row: point, line, area, ...), and the fields of the row.
+        One dictionary per row: `panel` (the title of the panel, if the chart has several panels or a title), `mark`
+        (the first mark that draws the row: point, line, area, ...), and the fields of the row.
     """
     named = spec.get("datasets", {})
     rows: list[Row] = []
@@ -41,7 +41,7 @@ def _without(row: Row, name: str) -> Row:
 
 
 def _panels(spec: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[Mapping[str, Any], Any]]]]:
-    """Each panel's title, and its single views with the data of each."""
+    """Yield the title of each panel, and the single views of the panel with their data."""
     inner = [one for kind in ("concat", "hconcat", "vconcat") for one in spec.get(kind, ())]
     if not inner:
         yield _title(spec.get("title")), list(_views(spec, None))
@@ -52,7 +52,7 @@ def _panels(spec: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[Mapping[s
 
 
 def _views(spec: Mapping[str, Any], data: Any) -> Iterator[tuple[Mapping[str, Any], Any]]:
-    """The single views of a panel, with the data that each inherits."""
+    """Yield the single views of a panel, each with its own or inherited data."""
     data = spec.get("data") or data
     if "spec" in spec:
         yield from _views(spec["spec"], data)
@@ -76,7 +76,7 @@ def _mark(view: Mapping[str, Any]) -> str:
 
 
 def _is_drawn(view: Mapping[str, Any]) -> bool:
-    """Whether a view shows numbers: labels do not, and neither do the invisible marks that carry the legend."""
+    """Whether a view shows numbers; text labels and the invisible marks of the legend do not."""
     invisible = isinstance(view["mark"], Mapping) and view["mark"].get("opacity") == 0
     return not invisible and _mark(view) != "text"
 

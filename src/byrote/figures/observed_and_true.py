@@ -30,7 +30,7 @@ from byrote.figures.training_accuracy import with_many_classes
 
 __all__ = ["observed_and_true", "published_finals"]
 
-_PANELS = 36  # about as many as a reader can compare
+_PANELS = 36  # about as many panels as a reader can compare
 MEASURES = {"j1": "J1, observed label", "j2": "J2, true label"}
 _LOSSES = {"CE": "cross_entropy", "MSE-p": "mse_probabilities", "RLL": "robust_log", "nMSE": "normalized_mse"}
 
@@ -43,7 +43,7 @@ _LOSSES = {"CE": "cross_entropy", "MSE-p": "mse_probabilities", "RLL": "robust_l
     needs=("j1", "j2", "realised_rate"),
 )
 def observed_and_true(analysis: Analysis) -> Drawing | None:
-    """J1 solid and J2 dashed against the epoch: a row per noise rate above 0, a column per loss."""
+    """Draw J1 (solid) and J2 (dashed) against the epoch: a row per noise rate above 0, a column per loss."""
     chosen = with_many_classes(analysis)
     charts, titles, marked = [], [], 0
     names = losses_of(chosen)
@@ -76,7 +76,7 @@ def observed_and_true(analysis: Analysis) -> Drawing | None:
 
 
 def _spaced(rates: list[float], most: int) -> list[float]:
-    """At most `most` rates, evenly chosen from the largest down.
+    """At most `most` rates, evenly chosen from the largest to the smallest.
 
     >>> _spaced([0.1, 0.2, 0.3, 0.4], 2), _spaced([0.1, 0.2], 1)
     ([0.1, 0.4], [0.2])

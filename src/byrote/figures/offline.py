@@ -1,4 +1,4 @@
-"""Charts that need no network: the Vega bundle inside the page, and a frame for notebooks."""
+"""Charts that need no network access: the scripts of Vega for a page, and a frame for notebooks."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from byrote.files import cache_folder, write_atomic
 __all__ = ["OPTIONS", "bundle", "embed_json", "frame", "with_schemes"]
 
 OPTIONS = {"actions": False, "renderer": "svg", "ast": True}
-"""How vega-embed draws: SVG, no menu (its link to an editor needs the network), expressions without `eval`."""
+"""The options of vega-embed: SVG, no menu (it links to an online editor), and expressions without `eval`."""
 
 _NIGHT, _MOON = "#15171a", "#e9e6e1"
-"""The dark background and the color of text on it, as on the page."""
+"""The dark background of the page, and the color of text on this background."""
 
 
 @functools.lru_cache(maxsize=1)
 def bundle() -> str:
     """Vega, Vega-Lite and vega-embed as one script (0.9 MB) that defines `vegaEmbed`.
 
-    vl-convert takes two seconds to assemble the script. It is kept in byrote's cache folder, under vl-convert's
-    version.
+    vl-convert takes two seconds to assemble the script, so byrote keeps it in its cache folder, with the version of
+    vl-convert in the file name.
     """
     make = require("vl_convert", "report")
     path = cache_folder() / "vega" / f"{version('vl-convert-python')}.js"
     with contextlib.suppress(OSError):  # the file does not exist yet
         return path.read_bytes().decode()
     script = str(make.javascript_bundle())
-    with contextlib.suppress(OSError):  # a read-only cache: assembled again next time
+    with contextlib.suppress(OSError):  # the cache is read-only, so the script is assembled again next time
         write_atomic(path, script)
     return script
 
@@ -65,9 +65,9 @@ A browser paints a frame white or black unless the frame and the document in it 
 
 
 def _legible() -> str:
-    """The style that replaces colors too pale on a light background or too dark on a dark one, as on the page.
+    """The style that replaces colors too pale for a light background or too dark for a dark background.
 
-    White outlines, which set a mark apart from what is below it, take the color of the background.
+    White outlines, which separate overlapping marks, take the color of the background.
     """
     return _replaced(":root:not(.dark)", LIGHT) + _replaced(".dark", DARK | {"white": _NIGHT})
 
@@ -84,8 +84,8 @@ def _replaced(ground: str, colors: Mapping[str, str]) -> str:
 def with_schemes(svg: str) -> str:
     """An SVG document that is legible in a browser on a light and on a dark background.
 
-    Its colors are replaced as on the page, and its text is light if the reader prefers a dark scheme. Programs without
-    media queries, and printers, show it as drawn, in black on a light background.
+    Its colors are replaced as on the page, and its text is light if the reader prefers a dark color scheme. Printers,
+    and programs without media queries, show the original colors with black text.
     """
     start = svg.index(">") + 1
     drawn = set(re.findall(r"(?:fill|stroke)=\"([^\"]+)\"", svg))
@@ -102,7 +102,8 @@ def with_schemes(svg: str) -> str:
 def frame(name: str, title: str, caption: str, spec: dict[str, Any]) -> str:
     """One chart as an <iframe> that contains everything it needs.
 
-    It sets its own height, and takes the color of the text around it, so that it is legible in a dark notebook as well.
+    The frame sets its own height. It takes the color of the surrounding text, so that it is also legible in a dark
+    notebook.
     """
     script = (
         f"(()=>{{{_INK}vegaEmbed('#chart',{embed_json(spec)},{embed_json(OPTIONS)}).then(()=>{{"

@@ -1,4 +1,4 @@
-"""Whether a loss resists or merely never reaches memorization: training from random and from memorized weights."""
+"""Path dependence: does a loss still resist memorization if training starts from weights that have memorized?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FROM = " from the weights of "
     needs=("corrupted_as_observed",),
 )
 def path_dependence(analysis: Analysis) -> Drawing | None:
-    """m against the epoch, a panel per setting and noise rate: CE, and each loss from both starts."""
+    """Draw m against the epoch, for CE and for each loss from both starts: a panel per setting and noise rate."""
     every = [_shown(_named(analysis, setting)) for setting in analysis.grouped(without=("start",))]
     chosen = sorted((one for one in every if len(one)), key=lambda one: (not one.setting.speaks, -len(one)))
     charts, titles = [], []
@@ -40,15 +40,15 @@ def path_dependence(analysis: Analysis) -> Drawing | None:
         "Among training images with a wrong label, the share m whose prediction repeats that label, in percent, "
         "against the epoch. Each loss is trained from scratch, and from the weights with which another loss ended on "
         "the same labels, starting again at the first learning rate. A loss that resists from any start ends at the "
-        f"same m from both. Lines are means over seeds, shaded areas their 95% intervals. {runs_text(chosen)}"
+        f"same m from both starts. Lines are means over seeds, shaded areas their 95% intervals. {runs_text(chosen)}"
     )
     return Drawing(panels(charts, titles, min(len(charts), 3), size=(300, 220), names=names), caption)
 
 
 def _named(analysis: Analysis, setting: Setting) -> Selection:
-    """The runs of settings that differ only in the start; each line is named by its loss and its start.
+    """The runs of settings that differ only in the starting weights; each line is named by its loss and start.
 
-    Starts under different losses are different settings. They stay different lines even if the losses share a name.
+    Starting weights from different losses make different settings, which get separate lines even if their names agree.
     """
     one = Selection.of(analysis, setting)
     kinds, names = one.field("start.kind").tolist(), one.text("start_loss").tolist()
@@ -65,7 +65,7 @@ def _named(analysis: Analysis, setting: Setting) -> Selection:
 
 
 def _shown(one: Selection) -> Selection:
-    """CE and the losses with runs that started from memorized weights, at the rates of those runs; else nothing."""
+    """The runs of CE and of losses that also started from memorized weights, at the noise rates of the latter runs."""
     twice = [name for name in one.losses if _FROM in name]
     plain = [name.partition(_FROM)[0] for name in twice]
     return one.of_losses("CE", *plain, *twice).at_rate(*one.of_losses(*twice).rates)

@@ -1,4 +1,4 @@
-"""What the memorization-dilation model predicts for each loss, against what was measured."""
+"""The predictions of the memorization-dilation model for each loss, compared with the measured values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["prediction"]
 
 QUANTITIES = {"memorization": "memorization (feature units)", "dilation": "dilation r/D"}
 VARIANTS = {"raw": "one slope for all losses", "scale-free": "slopes as 1/D"}
-_FACTOR = 1.25  # the bar of claim C3
+_FACTOR = 1.25  # the largest factor between measured and predicted values in claim C3
 _Row = dict[str, Any]
 
 
@@ -33,7 +33,7 @@ _Row = dict[str, Any]
     needs=("num_classes", "feature_width", *NEEDS),
 )
 def prediction(analysis: Analysis) -> Drawing | None:
-    """Predicted against measured memorization and dilation of each loss at each eta, N = M = 2, uniform noise."""
+    """Draw measured against predicted memorization and dilation, by loss and eta, for N = M = 2 and uniform noise."""
     fits = {one.title: (one, fit_history(_whole(one))) for one in _chosen(analysis)}
     drawn = {title: pair for title, pair in fits.items() if _rows(pair[1], "raw", "memorization")}
     if not drawn:
@@ -71,7 +71,7 @@ def _caption(fits: dict[str, tuple[Selection, Fit]], drawn: dict[str, tuple[Sele
 
 
 def _chosen(analysis: Analysis) -> list[Selection]:
-    """For each data set, the setting that the figures show among those that the model describes."""
+    """For each data set, the main setting among the settings that the model describes."""
     return one_each((_modeled(one) for one in rated(analysis)), DATA, lambda one: len(one) and fittable(_whole(one)))
 
 
@@ -82,14 +82,14 @@ def _modeled(one: Selection) -> Selection:
 
 
 def _whole(one: Selection) -> dict[str, NDArray[Any]]:
-    """The columns of the runs under losses that the model has; collapsed runs, whose D is useless, are left out."""
+    """The columns for runs under losses that the model covers; collapsed runs, whose D is meaningless, are left out."""
     modeled = one.of_losses(*KINDS_OF)
     whole = modeled.where(~modeled.collapsed)
     return {name: whole.labels if name == "loss" else whole.last(name) for name in NEEDS}
 
 
 def _rows(fit: Fit, variant: str, quantity: str) -> list[_Row]:
-    """A row per loss and eta for which the model predicts something."""
+    """A row for each loss and eta with a prediction of the model."""
     rows: list[_Row] = []
     for one in fit.predictions:
         predicted, measured = (printed(getattr(one, f"{side}_{quantity}")) for side in ("predicted", "measured"))
@@ -106,7 +106,7 @@ def _ends(name: str, estimate: Estimate) -> _Row:
 
 
 def _domain(rows: list[_Row]) -> tuple[float, float]:
-    """One range for both axes: it contains every mark, and the intervals up to a factor of 2 beyond the marks."""
+    """A common range of both axes with all marks; intervals that go beyond them by more than a factor of 2 are cut."""
     seen = np.array([row[name] for row in rows for name in ("predicted", "measured")])
     return float(seen.min()) / 2, float(seen.max()) * 2
 
@@ -145,7 +145,7 @@ def _end(channel: Any, field: str) -> Any:
 
 
 def _diagonal(low: float, high: float, x: Any, y: Any) -> list[Any]:
-    """The line on which measured and predicted values are equal, and the shade around the line."""
+    """Draw the line on which measured and predicted values are equal, and the shaded region around the line."""
     at = np.geomspace(low, high, 2 + int(20 * math.log10(high / low)))
     rows = [
         {"predicted": one, "measured": one, "under": max(one / _FACTOR, low), "over": min(one * _FACTOR, high)}
@@ -157,7 +157,7 @@ def _diagonal(low: float, high: float, x: Any, y: Any) -> list[Any]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers within the range: 1, 2, 5 of each power of ten, or only the powers if there are many.
+    """Round numbers within the range: 1, 2 and 5 times each power of ten, or only the powers if there would be many.
 
     >>> _ticks(0.04, 0.6), _ticks(0.003, 20)
     ([0.05, 0.1, 0.2, 0.5], [0.01, 0.1, 1.0, 10.0])

@@ -1,4 +1,4 @@
-"""Which losses resist, which memorize, which merely underfit: J2 against J1 at the end of training."""
+"""Which losses resist memorization, which memorize, and which underfit: J2 against J1 at the end of training."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def resistance(analysis: Analysis) -> Drawing | None:
 
 
 def _rates(one: Selection) -> list[float]:
-    """The rates above 0 that at least half of the losses were run at, four at most."""
+    """The rates above 0 at which at least half of the losses were run; at most four rates."""
     half = len(one.losses) / 2
     return [rate for rate in one.rates if rate > 0 and len(one.at_rate(rate).losses) >= half][-4:]
 

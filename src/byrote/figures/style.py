@@ -1,8 +1,8 @@
-"""How every figure looks: one color, one mark and one dash per loss, and one theme for page, paper and notebook.
+"""The style of all figures: a color, mark and dash for each loss, and a theme for pages, print and notebooks.
 
-The color of axes, text and reference lines is `currentColor`, so a chart takes the color of the text around it, on a
-light page, on a dark one and in print. PDF files are black, and so are SVG files unless the reader prefers a dark
-scheme.
+The color of axes, text and reference lines is `currentColor`, so a chart takes the color of the text around it, on
+light and dark pages and in print. In PDF files this color is black. In SVG files it is black unless the reader prefers
+a dark color scheme.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SHARE = ".0%"
 
 @dataclass(frozen=True)
 class LossStyle:
-    """One loss on every chart: color (CSS), mark (Vega shape), dash (pixels on and off)."""
+    """The style of one loss on every chart: color (CSS), mark (Vega shape), and dash (pixels on and off)."""
 
     color: str
     shape: str
@@ -39,10 +39,10 @@ LOSSES = {
     "RLL": LossStyle("#E69F00", "cross", (9, 3)),
     "nMSE": LossStyle("#5B5B5B", "triangle-right", (2, 3)),
 }
-"""The losses of the two papers: Okabe and Ito's colors, with violet in place of their second blue."""
+"""The styles of the losses in the two papers: Okabe and Ito's colors, with violet instead of their second blue."""
 
 LIGHT = {"#D55E00": "#B84500", "#CC79A7": "#B8558F", "#E69F00": "#B07D00", "#999933": "#85852A", "#44AA99": "#2F8F80"}
-"""The replacements, equal in hue, for the colors that are too pale on a light background."""
+"""Replacements of the same hue for the colors that are too pale on a light background."""
 DARK = {
     "#0072B2": "#3FA3E0",
     "#5B5B5B": "#A9A9A9",
@@ -51,7 +51,7 @@ DARK = {
     "#882255": "#D06A9C",
     "#117733": "#45B868",
 }
-"""The replacements, equal in hue, for the colors that are too dark on a dark background."""
+"""Replacements of the same hue for the colors that are too dark on a dark background."""
 
 _FURTHER = (  # Paul Tol's "muted" scheme, without the hues used above
     LossStyle("#332288", "circle", (5, 3)),
@@ -71,7 +71,7 @@ def loss_style(name: str, known: Sequence[str]) -> LossStyle:
     >>> loss_style("GCE", ["CE", "GCE", "SCE"]).color, loss_style("SCE", ["CE", "GCE", "SCE"]).color
     ('#332288', '#882255')
 
-    If there are more such losses than spare colors, colors repeat with another mark and dash.
+    If there are more of these losses than spare colors, colors repeat with a different mark and dash.
     """
     if name in LOSSES:
         return LOSSES[name]

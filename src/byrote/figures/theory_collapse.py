@@ -22,7 +22,7 @@ _CELLS = (54, 40)
 def collapse_diagram(num_classes: Sequence[int] = (2, 10), positive: bool = True) -> alt.HConcatChart:
     """The logit gap d* of the global minimum over sqrt(lambda_W lambda_H) and alpha, one panel for each N.
 
-    The solid line is where W = H = 0 becomes the minimum; the dashed line is the condition printed in MD's Theorem 3.2.
+    Beyond the solid line W = H = 0 is the minimum; the dashed line is the condition printed in MD's Theorem 3.2.
     Between the two lines the theorem's condition holds although the minimizer is zero.
 
     >>> len(collapse_diagram((2, 3)).hconcat)
@@ -90,7 +90,7 @@ def _panel(alt: Any, N: int, positive: bool, legend: bool) -> Any:
 
 
 def _thresholds(N: int, positive: bool, points: int = 125) -> tuple[Any, Any]:
-    """sqrt(lambda_W lambda_H) at which the exact and the printed condition turn, for alpha from 0 to 1."""
+    """The values of sqrt(lambda_W lambda_H) on the exact and on the printed threshold, for alpha from 0 to 1."""
     alpha = np.linspace(0, 1, points)
     exact = (1 - alpha) / (2 * N * np.sqrt(N / (N - 1)) if positive else 2 * N)
     printed = (1 - (N - 1) / N * alpha) / (2 * np.sqrt(N - 1))

@@ -1,4 +1,4 @@
-"""The finished figures of the theory laboratory, each with its title, the paper's figure and a caption."""
+"""The finished figures from theory, each with a title, a caption, and the corresponding figure of the paper."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ GALLERY = ("theory-model", "theory-collapse", "theory-order", "theory-noise", "t
 def theory_figures(
     *names: str, alpha: float = 0.1, penalty: float = 1e-3, eta: float = 0.06, slope: float = 1.0, law: str = "circle"
 ) -> list[Figure]:
-    """The named figures of `GALLERY`, or all of them, computed now from the solvers.
+    """Compute the named figures of `GALLERY`, or all of them, with the solvers.
 
     Args:
         names: the figures to draw.
-        alpha, penalty, eta, slope, law: the parameter point that they are drawn at; `penalty` is both lambdas.
+        alpha, penalty, eta, slope, law: the parameters of the figures; `penalty` is the value of both lambdas.
 
     Raises:
-        ValueError: there is no figure of that name.
+        ValueError: no figure has one of these names.
     """
     unknown = [name for name in names if name not in GALLERY]
     if unknown:

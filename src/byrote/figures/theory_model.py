@@ -1,6 +1,4 @@
-"""MD's Fig. 3, to scale: the memorization-dilation model in the plane of the two class means, drawn from
-solutions.
-"""
+"""MD's Fig. 3 to scale: computed solutions of the memorization-dilation model in the plane of the two class means."""
 
 from __future__ import annotations
 
@@ -18,15 +16,16 @@ if TYPE_CHECKING:
 
 __all__ = ["model_plane"]
 
-_SIDE = 330  # pixels of a panel
+_SIDE = 330  # width and height of a panel in pixels
 
 
 def model_plane(solutions: Mapping[str, Dilation], points: int = 140) -> alt.HConcatChart:
     """One panel per solution, on one scale: class means, spread of clean samples, memorized samples, and forces.
 
     Args:
-        solutions: one solved point for each loss name; its law is drawn as the disc with the same r.
-        points: clean samples drawn around each mean.
+        solutions: for each loss name, the solution at one parameter point. Clean samples are drawn in a disc with the
+            same standard deviation r, whatever the law of the solution.
+        points: the number of clean samples drawn around each class mean.
 
     Raises:
         ValueError: a solution is a sweep, or no solution was given.
@@ -123,14 +122,14 @@ def _circle(center: tuple[float, float], radius: float, group: int) -> list[dict
 
 
 def _arc(center: tuple[float, float], radius: float, group: int) -> list[dict[str, Any]]:
-    """The part of the constraint's circle around h2 that lies below it and in the positive quadrant."""
+    """The part of the constraint's circle around h2 that is below h2 and in the positive quadrant."""
     angles = np.linspace(-np.pi / 2, 0, 61)
     points = [(center[0] + radius * np.cos(t), center[1] + radius * np.sin(t)) for t in angles]
     return [{"x": float(x), "y": float(y), "k": k, "g": group} for k, (x, y) in enumerate(points) if y >= 0]
 
 
 def _disc(center: tuple[float, float], r: float, points: int, name: str) -> list[dict[str, Any]]:
-    """Equal-area points of the disc of radius sqrt(2) r, whose standard deviation is r."""
+    """Points for equal parts of the area of a disc with radius sqrt(2) r; their standard deviation is r."""
     k = np.arange(points) + 0.5
     radius, angle = np.sqrt(2 * k / points) * r, k * np.pi * (3 - np.sqrt(5))
     x, y = center[0] + radius * np.cos(angle), center[1] + radius * np.sin(angle)
@@ -138,9 +137,7 @@ def _disc(center: tuple[float, float], r: float, points: int, name: str) -> list
 
 
 def _path(solved: Dilation) -> list[dict[str, Any]]:
-    """The path of u_1, from h_2 to h_1, as C_MD grows from 0 (nothing can be memorized) to infinity with all else
-    fixed.
-    """
+    """The path of u1 from h2 to h1 as C_MD grows from 0 to infinity and all else is fixed."""
     slopes = np.geomspace(1e-2, 1e2, 60)
     alpha, l_w, l_h, eta = (float(one) for one in (solved.alpha, solved.lambda_w, solved.lambda_h, solved.eta))
     sweep = dilation(alpha, l_w, l_h, eta, slopes, solved.law, solved.width, solved.loss)

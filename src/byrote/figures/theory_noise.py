@@ -19,10 +19,10 @@ __all__ = ["dilation_against_noise"]
 def dilation_against_noise(
     alpha: float = 0.1, penalty: float = 1e-3, slope: float = 1.0, law: str = "circle"
 ) -> alt.HConcatChart:
-    """r*/D against eta under CE, LS, LR and squared error: the paper's model and its scale-free variant.
+    """Draw r*/D against eta under CE, LS, LR and squared error, in the paper's model and its scale-free variant.
 
-    Thin dashed lines: r_max / D, full memorization. The scale-free slope is C_MD over D of CE, so that CE is
-    the same curve in both panels.
+    Thin dotted lines are r_max / D, which means full memorization. The scale-free slope is C_MD divided by D under CE,
+    so that CE has the same curve in both panels.
 
     >>> len(dilation_against_noise().hconcat)
     2

@@ -1,4 +1,4 @@
-"""Where Theorem 4.3's order of dilations holds and where it fails."""
+"""A map of the parameters for which Theorem 4.3's order of dilations holds, and for which it fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CELLS = (52, 40)
 def order_map(
     alpha: float = 0.1, penalty: float = 1e-3, laws: Sequence[str] = ("circle", "two-point")
 ) -> alt.HConcatChart:
-    """Ratio of dilations, CE over LS, over eta and C_MD, one panel per law, at lambda_W = lambda_H = penalty.
+    """Draw the ratio of dilations under CE and LS by eta and C_MD, at lambda_W = lambda_H = penalty: a panel per law.
 
     Blue: CE dilates more, as the theorem says; orange: LS dilates more. Left of the dashed line Assumption 4.2
     holds. On the dotted line memorization under CE is half of full memorization, r*/r_max = 1/2.

@@ -1,6 +1,4 @@
-"""Path dependence in the model: losses that are not convex have two local minima, one that memorizes and one
-that does not.
-"""
+"""Path dependence in the model: nonconvex losses have two local minima, and only one of the two memorizes."""
 
 from __future__ import annotations
 
@@ -27,10 +25,10 @@ _LOSSES: tuple[tuple[str, Kind, float], ...] = (
 
 
 def two_minima(num_classes: int = 2, penalty: float = 1e-4, slope: float = 0.3, points: int = 16) -> alt.HConcatChart:
-    """Share of full memorization at each local minimum against eta, one panel per loss; filled: the global minimum.
+    """Draw the share of full memorization at each local minimum against eta; the global minimum has a filled mark.
 
-    Convex losses (CE, MSE on logits) have one minimum. The bounded losses have two over a range of eta, and the start
-    decides in which of them training ends (claim C4).
+    There is one panel per loss. Convex losses (CE, MSE on logits) have one minimum. The bounded losses have two minima
+    over a range of eta, and training ends in one or the other, depending on the start (claim C4).
 
     >>> len(two_minima(points=2).hconcat)
     4

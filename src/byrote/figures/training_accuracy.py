@@ -1,4 +1,4 @@
-"""Accuracy on the noisy training labels while a network trains, by noise rate, one panel per loss."""
+"""Accuracy on the noisy training labels while a network trains: a panel per loss, a curve per noise rate."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DASHES: list[Any] = [[1, 0], [7, 3], [4, 3], [1.5, 2.5], [9, 2, 2, 2], [3, 1]]
     needs=("j1", "realised_rate"),
 )
 def training_accuracy(analysis: Analysis) -> Drawing | None:
-    """J1 against the epoch: one panel per loss, one curve per noise rate."""
+    """Draw J1 against the epoch: a panel per loss, a curve per noise rate."""
     chosen = with_many_classes(analysis)
     if not chosen:
         return None
@@ -58,8 +58,7 @@ def training_accuracy(analysis: Analysis) -> Drawing | None:
 def with_many_classes(analysis: Analysis) -> list[Selection]:
     """The settings with more than two classes, as in LF; if there are none, all settings.
 
-    A setting keeps only the losses that were run at two rates or more, because a single curve (of another alpha, say)
-    allows no comparison.
+    A setting keeps only the losses that were run at two rates or more, because a single curve allows no comparison.
     """
     curves = [_curves(one) for one in rated(analysis)]
     chosen = one_each(curves, NETWORK, lambda one: len(one.epochs) >= 3)
@@ -103,5 +102,5 @@ def _panel(one: Selection, names: list[str]) -> list[Any]:
 
 
 def _rhos(one: Selection) -> list[float]:
-    """The mean realized share of wrong labels at each nominal rate."""
+    """The mean share of labels that are wrong in the runs at each nominal noise rate."""
     return [float(np.mean(one.at_rate(rate).last("realised_rate"))) for rate in one.rates]

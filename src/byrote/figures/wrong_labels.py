@@ -21,7 +21,7 @@ MEASURES = {
 
 @figure("wrong-labels", title="What becomes of the wrong labels", order=5, needs=tuple(MEASURES))
 def wrong_labels(analysis: Analysis) -> Drawing | None:
-    """m and t against the epoch, one panel per setting and noise rate, one line per loss."""
+    """Draw m and t against the epoch: a panel per setting and noise rate, a line per loss."""
     chosen = one_each(rated(analysis), NETWORK, lambda one: len(one.epochs) >= 3 and max(one.rates) > 0)
     if not chosen:
         return None

@@ -1,4 +1,4 @@
-"""Losses for learning under label noise: frozen specs that are called like torch losses, classes on the last axis.
+"""Losses for learning with noisy labels: frozen specs, called like torch losses, with classes on the last axis.
 
 MD and LF stand for the two papers *Memorization-Dilation* (Nguyen et al., ICLR 2023) and *Does the Loss Function
 Matter?* (Patel and Sastry, PAKDD 2021).

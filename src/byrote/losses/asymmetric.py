@@ -1,8 +1,9 @@
-"""Asymmetric losses: bounded functions of p_y that favor the most common label (Zhou et al. 2021).
+"""Asymmetric losses: bounded functions of p_y that favor the most likely label (Zhou et al. 2021).
 
 Xiong Zhou, Xianming Liu, Junjun Jiang, Xin Gao, Xiangyang Ji, "Asymmetric Loss Functions for Learning with Noisy
-Labels", ICML 2021. Where one label is likelier than every other, the prediction that minimizes such a loss is that
-label, even if the class sum is not constant. The defaults are those of the authors' CIFAR-10 runs.
+Labels", ICML 2021. If one label is more likely than every other label, an asymmetric loss is minimized by predicting
+this label with certainty, even if the loss summed over all classes is not constant. The defaults are the values in the
+authors' CIFAR-10 runs.
 """
 
 import math
@@ -21,7 +22,7 @@ __all__ = ["AEL", "AGCE", "AUL"]
 class AGCE(Loss):
     """L = ((a+1)^q - (a+p_y)^q) / q, the asymmetric generalized cross-entropy.
 
-    At a = 0 it would be generalized cross-entropy; q = 1 is 1 - p_y, the only symmetric case.
+    At a = 0 it would be generalized cross-entropy. At q = 1 it is 1 - p_y, the only symmetric case.
 
     Args:
         a: above 0; .6 in the authors' CIFAR-10 runs.
@@ -58,7 +59,7 @@ class AGCE(Loss):
 class AUL(Loss):
     """L = ((a-p_y)^q - (a-1)^q) / q, the asymmetric unhinged loss.
 
-    q = 1 is 1 - p_y, the only symmetric case.
+    At q = 1 it is 1 - p_y, the only symmetric case.
 
     Args:
         a: above 1; 5.5 in the authors' CIFAR-10 runs.
@@ -96,7 +97,7 @@ class AUL(Loss):
 class AEL(Loss):
     """L = exp(-p_y / a), the asymmetric exponential loss.
 
-    It is never 0, but lies between exp(-1/a) and 1.
+    Its values are between exp(-1/a) and 1, so it is never 0.
 
     Args:
         a: above 0; 2.5 in the authors' CIFAR-10 runs.

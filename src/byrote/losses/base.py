@@ -1,7 +1,7 @@
-"""Loss, the base class of losses: a frozen spec that is called like a torch loss, with classes on the last axis.
+"""The base class `Loss`: a frozen spec that is called like a torch loss, with classes on the last axis.
 
-A new loss is one class with one method, `formula(z, y)`: the loss of each sample, written as in its paper. Shapes,
-precision, checks, reductions and the `nn.Module` come from here.
+To add a loss, write a class with one method, `formula(z, y)`, which computes the loss of each sample as in its paper.
+The base class handles shapes, precision, checks, reductions and the `nn.Module`.
 """
 
 import math
@@ -29,20 +29,20 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 def widen(logits: Tensor) -> Tensor:
-    """Half-precision logits as float32: probabilities and their logarithms need more than 8 or 11 bits."""
+    """Convert half-precision logits to float32: probabilities and their logarithms need more than 8 or 11 bits."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 def result_dtype(logits: Tensor) -> torch.dtype:
-    """The dtype of a loss: that of the logits, but float32 for half-precision logits under autocast.
+    """The dtype of a loss: the dtype of the logits, except float32 for half-precision logits under autocast.
 
-    Why: torch's own losses do the same, because a GradScaler multiplies the loss by 65,536, which overflows float16.
+    Why: a GradScaler multiplies the loss by 65,536, which overflows float16. torch's own losses do the same.
     """
     return widen(logits).dtype if torch.is_autocast_enabled(logits.device.type) else logits.dtype
 
 
 def without_autocast(logits: Tensor) -> AbstractContextManager[None]:
-    """A context in which autocast computes nothing in half precision, not even matrix products."""
+    """A context in which autocast uses no half precision, not even for matrix products."""
     kind = logits.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
@@ -50,9 +50,9 @@ def without_autocast(logits: Tensor) -> AbstractContextManager[None]:
 class Loss(Component, family="losses"):
     """A classification loss of logits z (..., N) and integer labels y (...).
 
-    Subclasses define `formula`; those that can compute the loss of all N labels at once cheaply also define
-    `formula_of_all`. A subclass whose range is known, or whose sum over the labels is constant, states so in `_bounds`
-    and `_symmetry`; `bounds` and `symmetry` check their argument and return these values.
+    Subclasses define `formula`. If the loss under all N labels can be computed cheaply at once, they also define
+    `formula_of_all`. A subclass with a known range defines `_bounds`, and a subclass with a constant sum over all
+    labels defines `_symmetry`. `bounds` and `symmetry` check their argument and return these values.
 
     Example:
         >>> import torch
@@ -69,13 +69,13 @@ class Loss(Component, family="losses"):
     stateful: ClassVar[bool] = False
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
-        """The loss of each sample, (..., N), (...) -> (...); z is float32 or float64, y is int64 and in range."""
+        """The loss of each sample, (..., N), (...) -> (...); z is float32 or float64, y is int64 in 0..N-1."""
         raise NotImplementedError(f"{type(self).__name__} needs a method formula(z, y)")
 
     def formula_of_all(self, z: Tensor) -> Tensor:
         """The loss of each sample under every label, (..., N) -> (..., N).
 
-        This default evaluates `formula` for all N labels in one call, at N times its memory.
+        This default evaluates `formula` for all N labels in one call, which takes N times the memory.
         """
         N = z.shape[-1]
         every = torch.arange(N, device=z.device).expand(z.shape)  # (..., N)
@@ -93,7 +93,7 @@ class Loss(Component, family="losses"):
             num_classes: N, at least 2.
 
         Returns:
-            The two ends; -inf and inf for a loss that does not state its range.
+            The two ends; -inf and inf for a loss with unknown range.
 
         Example:
             >>> from byrote import losses
@@ -104,10 +104,10 @@ class Loss(Component, family="losses"):
 
     @final
     def symmetry(self, num_classes: int) -> float | None:
-        """The constant C with sum_j L(z, j) = C for every z, or None where the loss is not symmetric.
+        """The constant C with sum_j L(z, j) = C for every z, or None if the loss is not symmetric.
 
         Why: under `Symmetric(eta)` noise the noisy risk of a symmetric loss is C eta/(N-1) + (1 - eta N/(N-1)) times
-        the clean risk, so noise keeps the order of risks for eta < (N-1)/N (Ghosh, Kumar & Sastry 2017).
+        the clean risk. So noise does not change the order of risks for eta < (N-1)/N (Ghosh, Kumar & Sastry 2017).
 
         Args:
             num_classes: N, at least 2.
@@ -120,16 +120,16 @@ class Loss(Component, family="losses"):
         return self._symmetry(_at_least_two(num_classes))
 
     def _bounds(self, num_classes: int) -> tuple[float, float]:
-        """What `bounds` returns; by default the whole real line, for a loss whose range is not known."""
+        """The range that `bounds` returns; by default all real numbers, for a loss with unknown range."""
         return -math.inf, math.inf
 
     def _symmetry(self, num_classes: int) -> float | None:
-        """What `symmetry` returns; by default None, for a loss whose sum over all labels depends on z."""
+        """The constant that `symmetry` returns; by default None, for a loss whose sum over all labels depends on z."""
         return None
 
     @classmethod
     def example(cls, num_classes: int) -> Self:
-        """The loss with its defaults, and with a typical value for a required argument."""
+        """An instance with default values, and with typical values for required arguments."""
         return cls()
 
     @property
@@ -139,11 +139,11 @@ class Loss(Component, family="losses"):
 
     @property
     def parameter(self) -> float:
-        """The main parameter (alpha, q, gamma, ...) as a number; NaN where there is none."""
+        """The main parameter (alpha, q, gamma, ...) as a number; NaN if there is none."""
         return math.nan if self.main is None else float(getattr(self, self.main))
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each sample, without any check and without waiting for the device, for training loops.
+        """The loss of each sample for training loops: without checks and without waiting for the device.
 
         Args:
             logits: (..., N), any floating dtype; half precision is computed in float32.
@@ -165,7 +165,7 @@ class Loss(Component, family="losses"):
             logits: (..., N), classes on the last axis, any leading batch shape, N >= 2.
             labels: (...), integer classes within 0..N-1.
             reduction: "mean" or "sum" over all samples, or "none".
-            index: (...), the samples' numbers; only losses that remember samples use it.
+            index: (...), the numbers of the samples; only losses that remember samples use it.
 
         Returns:
             A scalar, or (...) without reduction, in the dtype of the logits; under autocast at least float32, like
@@ -181,13 +181,13 @@ class Loss(Component, family="losses"):
             return self.reduced(self.formula(widen(logits), y), y, reduction).to(dtype)
 
     def ignores(self, y: Tensor) -> Tensor | None:
-        """A mask (...) of the labels that stand for no class, or None where every label is a class."""
+        """A mask (...) of the labels to ignore, or None if every label is a class."""
         return None
 
     def checked(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
-        """The labels as int64, after checks of shape, dtype and range.
+        """Check shape, dtype and range of the labels and return them as int64.
 
-        The range is not checked while torch compiles."""
+        The range is not checked in compiled code."""
         checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         if not isinstance(logits, Tensor):
             raise TypeError(f"logits must be a torch.Tensor, got a {type(logits).__name__}")
@@ -207,7 +207,7 @@ class Loss(Component, family="losses"):
         return labels.long()
 
     def reduced(self, values: Tensor, y: Tensor, reduction: str) -> Tensor:
-        """The values (...) after their reduction; a weighted mean divides by the sum of the weights, as in torch."""
+        """Reduce the values (...); a weighted mean divides by the sum of the weights, as in torch."""
         if reduction == "none":
             return values
         if reduction == "sum":
@@ -218,7 +218,7 @@ class Loss(Component, family="losses"):
     def module(
         self, num_samples: int | None = None, num_classes: int | None = None, runs: int | None = None
     ) -> "LossModule":
-        """This loss as an `nn.Module`; only losses that remember samples use the arguments.
+        """Wrap this loss in an `nn.Module`; only losses that remember samples use the arguments.
 
         Example:
             >>> import torch
@@ -240,20 +240,20 @@ PlainLoss = Annotated[Loss, AfterValidator(_plain)]
 
 
 class LossModule(nn.Module):
-    """A loss as a module: `forward` checks and reduces, `per_sample` does neither."""
+    """A loss as a module: `forward` checks its arguments and reduces the result, `per_sample` does neither."""
 
     def __init__(self, loss: Loss) -> None:
         super().__init__()
         self.loss = loss
 
     def per_sample(self, logits: Tensor, labels: Tensor, index: Tensor | None = None) -> Tensor:
-        """Like `Loss.per_sample`; the index is for losses that remember samples."""
+        """Like `Loss.per_sample`; only losses that remember samples use the index."""
         return self.loss.per_sample(logits, labels)
 
     def forward(
         self, logits: Tensor, labels: Tensor, reduction: Reduction = "mean", index: Tensor | None = None
     ) -> Tensor:
-        """Like a call of the loss itself."""
+        """Like calling the loss itself."""
         return self.loss(logits, labels, reduction, index)
 
     def extra_repr(self) -> str:
@@ -261,7 +261,7 @@ class LossModule(nn.Module):
 
 
 def _shape_hint(labels: Tensor, logits: Tensor) -> str:
-    """A hint on what to do with labels that are a column or one-hot."""
+    """A hint for the user if the labels are a column (..., 1) or one-hot."""
     if labels.shape == (*logits.shape[:-1], 1):
         return ": pass them without the last axis, [..., 0]"
     return ": one-hot labels become classes with .argmax(-1)" if labels.shape == logits.shape else ""

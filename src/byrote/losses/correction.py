@@ -1,4 +1,4 @@
-"""Cross-entropy corrected for the noise: by a known transition, or by the model's own predictions."""
+"""Cross-entropy corrected for label noise by a known transition matrix or by the model's own predictions."""
 
 import math
 from typing import Annotated, Any, ClassVar, Self
@@ -15,7 +15,7 @@ __all__ = ["BackwardCorrection", "ForwardCorrection", "HardBootstrap", "SoftBoot
 
 
 def _rows(value: Any) -> Any:
-    """Arrays and tensors as plain rows."""
+    """Convert a matrix (rows, array or tensor) to a tuple of rows."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 
@@ -33,7 +33,7 @@ Transition = Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_rows), Af
 
 
 def _even(num_classes: int, rate: float = 0.3) -> tuple[tuple[float, ...], ...]:
-    """An example of a transition with unequal columns: most wrong labels are of class 0."""
+    """An example of a transition with unequal columns, where most wrong labels are 0."""
     N = num_classes
     weights = [2.0] + [1.0] * (N - 1)
     rows = []
@@ -51,14 +51,14 @@ def _columns(rows: tuple[tuple[float, ...], ...], z: Tensor) -> None:
 
 
 class ForwardCorrection(Loss):
-    """L = -log sum_k p_k T[k, y]: cross-entropy of the prediction passed through the noise.
+    """L = -log sum_k p_k T[k, y]: cross-entropy of the predicted probabilities after the noise.
 
-    If T is the true transition, the minimizer of the noisy risk is that of the clean risk. Patrini et al., "Making Deep
-    Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
+    If T is the true transition matrix, the noisy risk and the clean risk have the same minimizer. Patrini et al.,
+    "Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
 
     Args:
         transition: T, N rows (true class) of N probabilities (observed class); tuples, lists, an array or a tensor,
-            such as `noise.transition(N)`. Every class must be observable: no column of zeros.
+            such as `noise.transition(N)`. No column may be all zeros: every class must be observable.
 
     Example:
         >>> import torch
@@ -98,10 +98,10 @@ class ForwardCorrection(Loss):
 
 
 class BackwardCorrection(Loss):
-    """L = -sum_j T^-1[y, j] log p_j: the combination of losses whose mean over the noise is the clean loss.
+    """L = -sum_j T^-1[y, j] log p_j: a combination of losses whose mean over the noise is the clean loss.
 
-    sum_k T[n, k] L(z, k) = -log p_n for every z, so the loss is unbiased for any model. The loss has no lower bound,
-    since T^-1 has negative entries. Patrini et al., CVPR 2017.
+    The loss is unbiased for any model: sum_k T[n, k] L(z, k) = -log p_n for every z. It has no lower bound, because
+    T^-1 has negative entries. Patrini et al., CVPR 2017.
 
     Args:
         transition: T, as in `ForwardCorrection`; must be invertible.
@@ -143,9 +143,9 @@ class BackwardCorrection(Loss):
 class SoftBootstrap(Loss):
     """L = -sum_k (beta [k = y] + (1 - beta) p_k) log p_k = beta CE + (1 - beta) H(p).
 
-    The label is mixed with the prediction itself; the gradient also runs through the target, so the second part pulls
-    toward low entropy. Reed et al., "Training Deep Neural Networks on Noisy Labels with Bootstrapping", 2014 (ICLR 2015
-    workshop).
+    The target is a mixture of the label and the prediction itself. The gradient also flows through the target, so the
+    second term pulls toward low entropy. Reed et al., "Training Deep Neural Networks on Noisy Labels with
+    Bootstrapping", 2014 (ICLR 2015 workshop).
 
     Args:
         beta: weight of the label, 0 to 1; .95 in the paper.

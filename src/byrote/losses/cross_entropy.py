@@ -17,7 +17,7 @@ __all__ = ["CrossEntropy", "Focal", "LabelRelaxation", "LabelSmoothing"]
 class CrossEntropy(Loss):
     """L = -log p_y.
 
-    The usual loss: unbounded, not symmetric, and the loss that memorizes most readily (MD; LF).
+    The usual loss. It is unbounded and not symmetric, and of all losses it memorizes most readily (MD; LF).
 
     Example:
         >>> import torch
@@ -40,11 +40,11 @@ class CrossEntropy(Loss):
 class LabelSmoothing(Loss):
     """L = -sum_k t_k log p_k with t = (1 - alpha) e_y + (alpha/N) 1.
 
-    The optimal logit gap is finite, because the loss is least at p_y = 1 - alpha + alpha/N. This is torch's
+    The optimal logit gap is finite, because the minimum is at p_y = 1 - alpha + alpha/N. This is torch's
     `label_smoothing`. Szegedy et al. 2016; MD uses alpha = .1.
 
     Args:
-        alpha: share of the target spread evenly over all classes, 0 <= alpha < 1; 0 is cross-entropy.
+        alpha: the share of the target that is spread evenly over all classes, 0 <= alpha < 1; 0 is cross-entropy.
 
     Example:
         >>> import torch
@@ -75,15 +75,16 @@ class LabelSmoothing(Loss):
 class LabelRelaxation(Loss):
     """L = 0 if p_y > 1 - alpha, else (1-alpha) log((1-alpha)/p_y) + alpha log(alpha/(1-p_y)).
 
-    The divergence of the prediction from the nearest of all distributions that give the label a probability of
-    1 - alpha or more: the label is trusted, but not completely. Lienen & Huellermeier, "From Label Smoothing to Label
+    The loss is the divergence of the prediction from the nearest distribution that gives the label a probability of at
+    least 1 - alpha: the label is trusted, but not completely. Lienen & Huellermeier, "From Label Smoothing to Label
     Relaxation", AAAI 2021; MD uses alpha = .1.
 
-    Written in the margin m = log(p_y/(1-p_y)) it is (1-alpha) softplus(-m) + alpha softplus(m) - H(alpha), and
-    the boundary p_y = 1 - alpha is m = log((1-alpha)/alpha): no 1 - p_y is rounded away, and no branch becomes NaN.
+    With the margin m = log(p_y/(1-p_y)), the second case is (1-alpha) softplus(-m) + alpha softplus(m) - H(alpha), and
+    the boundary p_y = 1 - alpha is m = log((1-alpha)/alpha). In this form 1 - p_y is not lost to rounding, and no
+    branch becomes NaN.
 
     Args:
-        alpha: share of the target left open, 0 <= alpha < 1; 0 is cross-entropy.
+        alpha: the share of the target that the label does not determine, 0 <= alpha < 1; 0 is cross-entropy.
 
     Example:
         >>> import torch
@@ -116,12 +117,11 @@ class LabelRelaxation(Loss):
 class Focal(Loss):
     """L = -(1 - p_y)^gamma log p_y.
 
-    Cross-entropy with less weight on samples that are already predicted correctly. The factor is differentiated too
-    (some released code holds it fixed). Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
+    Cross-entropy with less weight on samples that are already predicted correctly. The factor is also differentiated
+    (some released code treats it as a constant). Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
 
     Args:
-        gamma: strength, at least 0; 0 is cross-entropy. 2 in the paper; .5 in the studies of label noise
-            (Ma et al. 2020).
+        gamma: at least 0; 0 is cross-entropy. It is 2 in the paper and .5 in studies of label noise (Ma et al. 2020).
 
     Example:
         >>> import torch

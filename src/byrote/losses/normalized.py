@@ -17,14 +17,14 @@ __all__ = ["ActivePassive", "NCEAndAGCE", "NCEAndMAE", "NCEAndRCE", "NFLAndRCE",
 
 
 class Normalized(Loss):
-    """L(z, y) / sum_j L(z, j) for a non-negative loss L; the result is symmetric with constant 1.
+    """L(z, y) / sum_j L(z, j) for a non-negative loss L: a symmetric loss with constant 1.
 
-    The class sum must be positive and finite, as that of cross-entropy is: `Normalized(CrossEntropy())` is NCE,
-    `Normalized(Focal(.5))` NFL. Where the class sum is 0 (label relaxation with alpha >= 1 - 1/N) the value is 0.
-    Ma et al., "Normalized Loss Functions for Deep Learning with Noisy Labels", ICML 2020.
+    The sum over classes must be positive and finite. `Normalized(CrossEntropy())` is NCE, and `Normalized(Focal(.5))`
+    is NFL. Where the sum is 0 (label relaxation with alpha >= 1 - 1/N), the value is 0. Ma et al., "Normalized Loss
+    Functions for Deep Learning with Noisy Labels", ICML 2020.
 
-    The interval that `bounds` returns contains the range; for cross-entropy, focal and symmetric losses it is the
-    range.
+    The interval that `bounds` returns contains the range of the loss. For cross-entropy, focal and symmetric losses,
+    the interval is exactly the range.
 
     Args:
         loss: a loss that is never negative.
@@ -49,12 +49,12 @@ class Normalized(Loss):
 
     @property
     def label(self) -> str:
-        """The letter N and the name of the loss: NCE, NFL, ..."""
+        """The letter N followed by the name of the inner loss: NCE, NFL, ..."""
         return f"N{self.loss.label}"
 
     @property
     def parameter(self) -> float:
-        """The parameter of the loss inside."""
+        """The parameter of the inner loss."""
         return self.loss.parameter
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class Normalized(Loss):
 
     def formula_of_all(self, z: Tensor) -> Tensor:
         values = self.loss.formula_of_all(z)  # (..., N)
-        endless = values.isposinf()  # in the limit a masked class makes up the whole sum; several share it
+        endless = values.isposinf()  # in the limit, the masked classes together make up the whole sum
         share = values.masked_fill(endless, 0) / values.masked_fill(endless, 0).sum(-1, keepdim=True).clamp_min(
             torch.finfo(z.dtype).tiny
         )
@@ -74,7 +74,7 @@ class Normalized(Loss):
         total = self.loss.symmetry(num_classes)
         if total is not None:
             return low / total, high / total
-        # L_y / (L_y + others): the others are N - 1 numbers between low and high.
+        # L_y / (L_y + others), where the others are N - 1 numbers between low and high.
         least = 0.0 if math.isinf(high) else low / (low + (num_classes - 1) * high)
         return least, 1.0 if math.isinf(high) else high / (high + (num_classes - 1) * low)
 
@@ -124,11 +124,11 @@ class _Sum(Loss, abstract=True):
 class ActivePassive(_Sum):
     """L = alpha L_active + beta L_passive.
 
-    Active losses only push p_y up; passive losses also push some p_k down. A robust loss alone underfits, while a pair
-    fits and stays robust: it is symmetric when both parts are. Ma et al. 2020.
+    Active losses only increase p_y; passive losses also decrease some p_k. A single robust loss underfits, while a pair
+    fits well and stays robust. The pair is symmetric if both parts are. Ma et al. 2020.
 
-    `bounds` adds the ranges of the parts. The sum is the range of the pair where both parts have their extremes at the
-    same p, as in all pairs of this module.
+    `bounds` adds the ranges of the parts. The result is exact if both parts have their extremes at the same p, as in
+    all pairs of this module.
 
     Args:
         active: a loss.
@@ -160,7 +160,7 @@ _AGCE = AGCE(a=6.0, q=1.5)
 
 
 class _Pair(_Sum, abstract=True):
-    """A pair of losses with a name of its own, which is part of a run's key; its only fields are the two weights."""
+    """A pair of losses with its own name, which is part of a run's key; its only fields are the two weights."""
 
     parts: ClassVar[tuple[Loss, Loss]]
     alpha: float = Field(default=1.0, ge=0)
@@ -221,7 +221,7 @@ class NFLAndRCE(_Pair, kind="nfl_rce"):
 class NCEAndAGCE(_Pair, kind="nce_agce"):
     """L = alpha NCE + beta AGCE(a=6, q=1.5). Zhou et al. 2021.
 
-    Not symmetric, since AGCE is not.
+    This pair is not symmetric, because AGCE is not.
 
     Args:
         alpha: weight of NCE, at least 0; 1 in the authors' CIFAR-10 runs.

@@ -1,4 +1,4 @@
-"""Losses made to resist wrong labels: bounded losses, symmetric losses, and losses between these and cross-entropy."""
+"""Losses designed to resist wrong labels: bounded losses, symmetric losses, and compromises with cross-entropy."""
 
 import math
 from typing import ClassVar
@@ -22,13 +22,13 @@ __all__ = [
 class RobustLog(Loss):
     """L = log((alpha+1)/alpha) - log(alpha+p_y) + sum_{k != y} log(alpha+p_k)/(N-1), the robust log loss (RLL).
 
-    Symmetric with constant N log((alpha+1)/alpha), bounded, and 0 at p_y = 1. Written with log1p(p_k/alpha) so
-    that small probabilities keep their gradient. Kumar & Sastry, "Robust Loss Functions for Learning
-    Multi-Class Classifiers", SMC 2018; studied by LF.
+    It is symmetric with constant N log((alpha+1)/alpha), bounded, and 0 at p_y = 1. The code uses log1p(p_k/alpha), so
+    that small probabilities keep their gradient. Kumar & Sastry, "Robust Loss Functions for Learning Multi-Class
+    Classifiers", SMC 2018; studied by LF.
 
     Args:
-        alpha: softening of the logarithm, above 0. LF does not state it; the driver in its released code uses .1, and
-            .01 and .45 were tried.
+        alpha: softening of the logarithm, above 0. The paper LF does not state it; its released script uses .1, and .01
+            and .45 were tried.
 
     Example:
         >>> import torch
@@ -52,7 +52,7 @@ class RobustLog(Loss):
         return math.log1p(1 / self.alpha) + logs.sum(-1, keepdim=True) / (N - 1) - logs * (N / (N - 1))
 
     def _bounds(self, num_classes: int) -> tuple[float, float]:
-        # The last term is concave in p, so it is largest where p_y = 0 and the other probabilities are equal.
+        # The last term is concave in p, so its maximum is where p_y = 0 and the other probabilities are equal.
         return 0.0, math.log1p(1 / self.alpha) + math.log1p(1 / (self.alpha * (num_classes - 1)))
 
     def _symmetry(self, num_classes: int) -> float | None:
@@ -62,12 +62,12 @@ class RobustLog(Loss):
 class MeanAbsoluteError(Loss):
     """L = scale (1 - p_y); with scale 2 this is sum_k |p_k - [k = y]|.
 
-    It is symmetric with constant scale (N-1) and robust, but learns slowly when N is large, since its gradient is that
-    of cross-entropy times p_y. Ghosh, Kumar & Sastry, "Robust Loss Functions under Label Noise for Deep Neural
-    Networks", AAAI 2017.
+    It is robust and symmetric with constant scale (N-1), but it learns slowly if N is large, because its gradient is
+    the gradient of cross-entropy times p_y. Ghosh, Kumar & Sastry, "Robust Loss Functions under Label Noise for Deep
+    Neural Networks", AAAI 2017.
 
     Args:
-        scale: above 0; 2 as published, 1 in the released code of Ma et al. 2020.
+        scale: above 0; 2 in the paper, 1 in the released code of Ma et al. 2020.
 
     Example:
         >>> import torch
@@ -94,8 +94,8 @@ class MeanAbsoluteError(Loss):
 class ReverseCrossEntropy(Loss):
     """L = -sum_k p_k log [k = y] with log 0 replaced by a constant A < 0, that is -A (1 - p_y).
 
-    Mean absolute error at scale -A: symmetric with constant -A (N-1). Wang et al., "Symmetric Cross Entropy for
-    Robust Learning with Noisy Labels", ICCV 2019.
+    This is mean absolute error with scale -A, so it is symmetric with constant -A (N-1). Wang et al., "Symmetric Cross
+    Entropy for Robust Learning with Noisy Labels", ICCV 2019.
 
     Args:
         log_zero: A, below 0. The released code clips the one-hot label at 1e-4, so A = log 1e-4 = -9.21.
@@ -125,8 +125,8 @@ class ReverseCrossEntropy(Loss):
 class GeneralizedCrossEntropy(Loss):
     """L = (1 - p_y^q) / q.
 
-    It lies between cross-entropy (the limit of q to 0) and 1 - p_y (q = 1, the only symmetric case). Zhang & Sabuncu,
-    "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels", NeurIPS 2018.
+    It interpolates between cross-entropy (the limit q -> 0) and 1 - p_y (q = 1, the only symmetric case). Zhang &
+    Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels", NeurIPS 2018.
 
     Args:
         q: 0 < q <= 1; .7 in the paper.
@@ -160,8 +160,8 @@ class GeneralizedCrossEntropy(Loss):
 class SymmetricCrossEntropy(Loss):
     """L = -alpha log p_y - beta A (1 - p_y): cross-entropy plus reverse cross-entropy (SCE).
 
-    Symmetric in its two arguments, label and prediction, but not in the sense of `symmetry`: the cross-entropy part is
-    unbounded. Wang et al., ICCV 2019.
+    It is symmetric in label and prediction, but not in the sense of `symmetry`: the cross-entropy part is unbounded.
+    Wang et al., ICCV 2019.
 
     Args:
         alpha: weight of CE, above 0; .1 for CIFAR-10 in the paper, 6 for CIFAR-100.

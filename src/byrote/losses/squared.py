@@ -1,4 +1,4 @@
-"""Mean squared error, under the two conventions in use, and its normalized form."""
+"""Mean squared error, in the two common conventions, and its normalized form."""
 
 import math
 from typing import ClassVar, Literal
@@ -14,13 +14,13 @@ __all__ = ["MeanSquaredError", "NormalizedMSE"]
 
 
 class MeanSquaredError(Loss):
-    """Squared distance to the one-hot label: of the raw logits, or of the probabilities.
+    """Squared distance from the raw logits, or from the probabilities, to the one-hot label.
 
     on="logits":         L = (1/N) sum_k (z_k - [k = y])^2    (MD: mean over classes)
     on="probabilities":  L = sum_k (p_k - [k = y])^2          (LF: sum over classes; the Brier score)
 
-    They behave differently: the first is unbounded and pulls the logits to 0 and 1, the second lies in [0, 2]
-    and, like CE, leaves the logits free to grow.
+    The two behave differently. The first is unbounded and pulls the logits to 0 and 1. The second is in [0, 2] and,
+    like CE, lets the logits grow.
 
     Example:
         >>> import torch
@@ -54,15 +54,15 @@ class MeanSquaredError(Loss):
 class NormalizedMSE(Loss):
     """L = scale ||p - e_y||^2 / (N ||p||^2 + N - 2): the squared error on probabilities over its class sum.
 
-    The class sum makes it symmetric, with constant `scale`; LF finds that it resists memorization where plain MSE does
-    not. LF's released code multiplies it by .1, which acts like a lower learning rate.
+    Division by the class sum makes it symmetric, with constant `scale`. LF finds that it resists memorization where
+    plain MSE does not. LF's released code multiplies it by .1, which acts like a lower learning rate.
 
-    At scale 1 it is `Normalized(MeanSquaredError("probabilities"))` in closed form, equal up to rounding; the closed
-    form does not need the losses of the other classes. It keeps a class of its own because keys of stored runs contain
-    its name, and their results have the rounding of this form.
+    At scale 1 it is `Normalized(MeanSquaredError("probabilities"))` in closed form, equal up to rounding. The closed
+    form does not need the losses of the other classes. There is a separate class because keys of stored runs contain
+    its name, and the stored results have the rounding of this form.
 
     Args:
-        scale: factor on the loss, above 0; 1 as published, .1 as in LF's released code.
+        scale: factor on the loss, above 0; 1 in the paper, .1 in LF's released code.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Losses that remember every sample between epochs. The state lives in the module, never in the spec."""
+"""Losses that remember every sample between epochs. The state is in the module, never in the spec."""
 
 import math
 from typing import ClassVar
@@ -15,12 +15,12 @@ __all__ = ["EarlyLearning", "RememberingLoss", "RememberingModule"]
 
 
 class RememberingLoss(Loss, abstract=True):
-    """Base of the losses with one vector t (N,) per sample; subclasses define `remembered` and `formula_with`."""
+    """Base of losses that store a vector t (N,) per sample; subclasses define `remembered` and `formula_with`."""
 
     stateful: ClassVar[bool] = True
 
     def remembered(self, z: Tensor, t: Tensor) -> Tensor:
-        """The new t (..., N) after the samples were seen with logits z (..., N)."""
+        """The updated t (..., N) after the samples had the logits z (..., N)."""
         raise NotImplementedError(f"{type(self).__name__} needs a method remembered(z, t)")
 
     def formula_with(self, z: Tensor, y: Tensor, t: Tensor) -> Tensor:
@@ -36,15 +36,15 @@ class RememberingLoss(Loss, abstract=True):
     def module(
         self, num_samples: int | None = None, num_classes: int | None = None, runs: int | None = None
     ) -> "RememberingModule":
-        """The loss with its memory, which starts at zero.
+        """Create a module with the loss and its memory, which starts at zero.
 
         Args:
-            num_samples: n, training samples; index runs over 0..n-1.
+            num_samples: n, the number of training samples; the index is in 0..n-1.
             num_classes: N.
-            runs: S, if S runs train side by side, with logits (S, ..., N), labels and index (S, ...).
+            runs: S, if S runs are trained in parallel, with logits (S, ..., N), labels and index (S, ...).
 
         Raises:
-            ValueError: num_samples or num_classes missing or too small.
+            ValueError: num_samples or num_classes is missing or too small.
         """
         if num_samples is None or num_classes is None or num_samples < 1 or num_classes < 2:
             raise ValueError(
@@ -55,10 +55,10 @@ class RememberingLoss(Loss, abstract=True):
 
 
 class RememberingModule(LossModule):
-    """A loss and its memory: buffer `state` (n, N), or (S, n, N) over S runs.
+    """A loss and its memory: the buffer `state` (n, N), or (S, n, N) for S runs.
 
-    In train mode each call updates the rows that `index` names, each of them once; in eval mode it only reads them. A
-    sample whose logits are NaN or infinite keeps its memory.
+    In train mode each call updates the rows given by `index`, each row once; in eval mode the rows are only read. The
+    memory of a sample does not change if its logits are NaN or infinite.
     """
 
     loss: RememberingLoss
@@ -86,7 +86,7 @@ class RememberingModule(LossModule):
             return self.loss.formula_with(z, labels, t).to(dtype)
 
     def _updated(self, z: Tensor, t: Tensor) -> Tensor:
-        """The new t (..., N); the old t where logits are NaN or infinite, so that a bad batch does no damage."""
+        """The updated t (..., N); the old t where logits are NaN or infinite, so that a bad batch does no damage."""
         new = self.loss.remembered(z, t)
         return torch.where(new.isfinite().all(-1, keepdim=True), new, t)
 
@@ -100,7 +100,7 @@ class RememberingModule(LossModule):
     def forward(
         self, logits: Tensor, labels: Tensor, reduction: Reduction = "mean", index: Tensor | None = None
     ) -> Tensor:
-        """Like a call of a plain loss, with `index` (...), the number of each sample."""
+        """Like calling a plain loss, with `index` (...), the number of each sample."""
         y = self.loss.checked(logits, labels, reduction)
         if logits.shape[-1] != self.state.shape[-1]:
             raise ValueError(
@@ -124,13 +124,14 @@ class RememberingModule(LossModule):
 class EarlyLearning(RememberingLoss):
     """L = -log p_y + lambda log(1 - <p, t>), early-learning regularization (ELR).
 
-    t is the running mean of the sample's own predictions, t <- beta t + (1 - beta) p, held fixed in the gradient: the
-    early predictions still attract the network when it starts to memorize wrong labels. As in the authors' code, p is
-    clipped to [1e-4, 1 - 1e-4] in both terms of the regularizer and renormalized in t; without the clip the loss has no
-    lower bound. Liu et al., "Early-Learning Regularization Prevents Memorization of Noisy Labels", NeurIPS 2020.
+    t is the running mean of the sample's own predictions, t <- beta t + (1 - beta) p, treated as a constant in the
+    gradient. So early predictions still attract the network when it starts to memorize wrong labels. As in the authors'
+    code, p is clipped to [1e-4, 1 - 1e-4] in both terms of the regularizer and renormalized in t; without clipping, the
+    loss has no lower bound. Liu et al., "Early-Learning Regularization Prevents Memorization of Noisy Labels", NeurIPS
+    2020.
 
     Args:
-        beta: memory, 0 <= beta < 1; .7 in the authors' CIFAR-10 runs, .9 for CIFAR-100.
+        beta: decay of the running mean, 0 <= beta < 1; .7 in the authors' CIFAR-10 runs, .9 for CIFAR-100.
         strength: lambda, at least 0; 3 in the authors' CIFAR-10 runs, 7 for CIFAR-100.
 
     Example:
@@ -160,7 +161,7 @@ class EarlyLearning(RememberingLoss):
         return self.strength * torch.log1p(-agreement) - pick(log_p, y)
 
     def _bounds(self, num_classes: int) -> tuple[float, float]:
-        # The loss is least where p_y = 1 and t has converged to the same clipped p.
+        # The minimum is at p_y = 1, where t has converged to the same clipped p.
         rest = (num_classes - 1) * self.clip
         top = 1 - self.clip
         return self.strength * math.log1p(-(top**2 + rest * self.clip) / (top + rest)), math.inf

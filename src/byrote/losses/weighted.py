@@ -14,15 +14,15 @@ __all__ = ["Weighted"]
 
 
 class Weighted(Loss):
-    """w_y L(z, y), and 0 where y is `ignore_index`; the mean divides by the sum of the weights, as in torch.
+    """w_y L(z, y), and 0 if y is `ignore_index`; the mean divides by the sum of the weights, as in torch.
 
-    An ignored sample has value 0 and gradient 0 whatever its logits are, even NaN. The mean of a batch in which every
-    sample is ignored is NaN.
+    An ignored sample has value 0 and gradient 0 for any logits, even NaN. If every sample of a batch is ignored, the
+    mean is NaN.
 
     Args:
         loss: the loss to weight.
         weights: one number per class, at least 0 and not all 0; None: all 1.
-        ignore_index: the label that stands for no class (-100 in torch); None: there is none.
+        ignore_index: the label of ignored samples (-100 in torch); None: no label is ignored.
 
     Example:
         >>> import torch
@@ -53,12 +53,12 @@ class Weighted(Loss):
 
     @property
     def label(self) -> str:
-        """The letter w and the name of the loss."""
+        """The letter w followed by the name of the inner loss."""
         return f"w{self.loss.label}"
 
     @property
     def parameter(self) -> float:
-        """The parameter of the loss inside."""
+        """The parameter of the inner loss."""
         return self.loss.parameter
 
     def ignores(self, y: Tensor) -> Tensor | None:

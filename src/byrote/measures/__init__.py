@@ -1,6 +1,6 @@
 """Measures of memorization and neural collapse.
 
-Each name is loaded when first used, so that the parts that work on plain numbers (`curves`) do not load torch.
+Each name is imported on first use, so that `curves`, which works on plain numbers, does not import torch.
 """
 
 import importlib
@@ -81,7 +81,7 @@ _HOME = {
 
 __all__ = sorted(_HOME)
 
-if not TYPE_CHECKING:  # a type checker sees the imports above, and finds a name that does not exist
+if not TYPE_CHECKING:  # type checkers use the imports above instead and can report a name that does not exist
 
     def __getattr__(name: str) -> object:
         if name not in _HOME:

@@ -1,4 +1,4 @@
-"""Collect the answers of a model batch by batch, and evaluate a model without changing its state."""
+"""Collect a model's outputs batch by batch, and evaluate a model without changing its state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Answers", "undisturbed"]
 class Answers:
     """Collects batches of (index, features, logits, labels) in one table until they are read together.
 
-    Args: `rows`, the expected number of samples; the table grows if there are more.
+    Args: `rows`, the expected number of samples; the table grows if more samples come.
     """
 
     def __init__(self, rows: int = 0) -> None:
@@ -29,7 +29,7 @@ class Answers:
         return self._used == 0
 
     def add(self, index: Tensor, features: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Copy a batch to the CPU: float64 as it is, every other float as float32.
+        """Copy a batch to the CPU: float64 stays float64, and every other float type becomes float32.
 
         Raises: ValueError if features or logits do not have the same width as in earlier batches.
         """
@@ -50,14 +50,14 @@ class Answers:
         self._used = end
 
     def missing(self, size: int) -> Tensor:
-        """The positions in 0..size-1 that no batch contained, in order."""
+        """The positions 0..size-1 that occurred in no batch, in ascending order."""
         came = torch.zeros(size, dtype=torch.bool)
         if self._columns:
             came[self._columns[0][: self._used]] = True
         return (~came).nonzero()[:, 0]
 
     def take(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All batches as one, sorted by index, with only the last entry of each sample; empties the collection."""
+        """Return all batches as one, sorted by index, with only the last entry of each sample, and empty the table."""
         if self.empty:
             raise ValueError("expected a training batch before a row is measured, got none: call update first")
         index, features, logits, labels = (column[: self._used] for column in self._columns)

@@ -24,17 +24,17 @@ class Axes:
 
 
 def axes_of(centered: Tensor, scale: Tensor, epsilon: float, total: int) -> Axes:
-    """A thin singular value decomposition of the N x M centered class means, without their null directions.
+    """Compute a thin SVD of the N x M centered class means and drop the null directions.
 
-    A direction is null if it lies beyond rank min(N-1, M), or if its singular value does not exceed the rounding error
-    of the decomposition plus that of N means of K stored values each (the largest singular value of an N x M matrix of
-    such errors, divided by sqrt(N)).
+    A direction is null if it comes after the first min(N-1, M), or if its singular value is no larger than the sum of
+    two rounding errors: the error of the decomposition, and the error of N means of K stored values each. The second is
+    the largest singular value of an N x M matrix of these errors, divided by sqrt(N).
 
     Args:
         centered: (N, M) float64, class means minus their mean.
         scale: (M,) float64, the root mean square of each feature; rounding is relative to it.
-        epsilon: machine epsilon of the dtype the features came in.
-        total: samples in all classes, N K.
+        epsilon: machine epsilon of the original dtype of the features.
+        total: the number of samples in all classes, N K.
 
     >>> import torch
     >>> axes = axes_of(torch.tensor([[3.0, 0.0], [-3.0, 0.0]]).double(), torch.ones(2).double(), 1e-7, total=100)
@@ -52,7 +52,7 @@ def axes_of(centered: Tensor, scale: Tensor, epsilon: float, total: int) -> Axes
 
 
 def less_center(offsets: Tensor, counts: Tensor, by_sample: bool = False) -> Tensor:
-    """Class means (N, M) minus hbar, the mean of the class means or, `by_sample`, of all samples.
+    """Class means (N, M) minus hbar: the mean of the class means, or with `by_sample` the mean of all samples.
 
     >>> import torch
     >>> means, counts = torch.tensor([[0.0], [4.0]]).double(), torch.tensor([3, 1])

@@ -1,4 +1,4 @@
-"""Read the batches of loaders: the role of each member, the order of samples, and the model's answer."""
+"""Read batches from loaders: the role of each batch member, the order of the samples, and the model's outputs."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Place = int | str
 
 @dataclass(frozen=True)
 class Members:
-    """Which members of a batch are the input, the labels and the index: positions in a tuple, keys of a mapping.
+    """Which members of a batch are inputs, labels and index, given as positions in a tuple or keys of a mapping.
 
-    By default a tuple is (inputs, labels), and a mapping has the labels under "labels"; all its other members are
-    inputs, passed by name. No member is used as the index unless it is declared, or the data set is an `Indexed`, which
-    puts the index last or under "index".
+    By default a tuple is (inputs, labels). A mapping has the labels under "labels", and all its other members are
+    inputs that are passed by name. A member is used as the index only if it is declared, or if the data set is an
+    `Indexed`, which puts the index last or under "index".
 
     >>> Members().split(("x", "y", "domain"))
     ('x', 'y', None)
@@ -49,7 +49,7 @@ class Members:
     indexed: bool = False  # whether the data set is an `Indexed`
 
     def of(self, loader: Any) -> Members:
-        """The same members, with the index if the data set of the loader is an `Indexed`."""
+        """These members, plus the index if the loader's data set is an `Indexed`."""
         dataset = getattr(_bare(loader), "dataset", None)
         while dataset is not None and not getattr(dataset, "gives_index", False):
             dataset = getattr(dataset, "dataset", None)  # the data set inside a Subset
@@ -57,11 +57,11 @@ class Members:
 
     @property
     def has_index(self) -> bool:
-        """Whether a member is known to be the index."""
+        """Whether the batches have a member that is known to be the index."""
         return self.index is not None or self.indexed
 
     def split(self, batch: Any, indexed: bool = True) -> tuple[Any, Any, Any]:
-        """(inputs, labels, index or None) of a batch; with `indexed` False the index is not read, as for test data.
+        """Split a batch into (inputs, labels, index or None). With `indexed` False (test data) the index is not read.
 
         Raises: ValueError if one of these members is missing.
         """
@@ -91,7 +91,7 @@ class Members:
 
 
 def disorder(loader: Any) -> str:
-    """Why the samples of a loader do not come in the order of its data set; "" if they do or it is unknown.
+    """Why a loader's samples do not come in the order of its data set; "" if they do or if the order is unknown.
 
     >>> from torch.utils.data import TensorDataset
     >>> samples = TensorDataset(torch.zeros(3))
@@ -118,7 +118,7 @@ def disorder(loader: Any) -> str:
 
 
 def share(loader: Any) -> str:
-    """Why a loader gives each process only a share of its data set; "" if it gives all of it, or if that is unknown."""
+    """Why a loader gives each process only a share of its data set; "" if each gets all of it, or if unknown."""
     loader = _inmost(loader)
     if isinstance(loader, _BaseDataLoaderIter):
         batches, own = _samplers(loader)
@@ -134,14 +134,14 @@ def share(loader: Any) -> str:
 
 
 def known_order(loader: Any) -> bool:
-    """Whether the samples certainly come in the order of the data set: only a DataLoader that goes through it once."""
+    """Whether the samples certainly come in data set order: True only for a DataLoader that reads the data set once."""
     return isinstance(_bare(loader), DataLoader) and not disorder(loader)
 
 
 def answered(model: nn.Module, inputs: Any, named: bool, device: torch.device) -> Any:
-    """The model's answer to an input, moved to `device`; with `named`, the members of a mapping are passed by name.
+    """Move an input to `device` and return the model's output; with `named`, a mapping's members are passed by name.
 
-    Raises: TypeError if the model has no arguments of these names.
+    Raises: TypeError if the model has no parameters with these names.
     """
     moved = _moved(inputs, device)
     if not named:
@@ -157,15 +157,15 @@ def answered(model: nn.Module, inputs: Any, named: bool, device: torch.device) -
 
 
 def logits_of(outputs: Any, num_classes: int | None, member: Place | None = None) -> Tensor:
-    """The logits (B, C) in a model's answer: a tensor, a tuple, a mapping or a `ModelOutput`.
+    """Find the logits (B, C) in a model's output, which may be a tensor, a tuple, a mapping or a `ModelOutput`.
 
     Args:
-        outputs: the model's answer.
+        outputs: the model's output.
         num_classes: N, or None if it is unknown.
-        member: the member that holds the logits; None: "logits" in a mapping, otherwise the only matrix of floats, or
-            among several the only one with N columns.
+        member: the member that holds the logits. None: the member "logits" of a mapping; otherwise the only matrix of
+            floats, or, of several matrices, the only one with N columns.
 
-    Raises: ValueError if no member or several members can be the logits; `member` must then be given.
+    Raises: ValueError if no member or more than one can be the logits; the caller must then pass `member`.
 
     >>> hidden, logits = torch.zeros(2, 8), torch.ones(2, 3)
     >>> logits_of((hidden, logits), num_classes=3) is logits, logits_of({"logits": logits}, 3) is logits
@@ -205,7 +205,7 @@ def _matrix(logits: Any) -> Tensor:
 
 
 def _member(batch: Any, name: str, place: Place) -> Any:
-    """One member of a batch, by its position or key."""
+    """Get one member of a batch by its position or key."""
     named = hasattr(batch, "_asdict")
     try:
         return batch._asdict()[place] if named and isinstance(place, str) else batch[place]
@@ -219,13 +219,13 @@ def _member(batch: Any, name: str, place: Place) -> Any:
 
 
 def _bare(loader: Any) -> Any:
-    """The loader inside a progress bar."""
+    """Unwrap a progress bar: the loader inside it."""
     inner = getattr(loader, "iterable", None)
     return inner if isinstance(inner, DataLoader) else loader
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    """The value, with all tensors in it moved to the device, however deeply they are nested."""
+    """The value with all its tensors moved to the device, however deeply they are nested."""
     if hasattr(value, "to"):
         return value.to(device)
     if isinstance(value, Mapping):
@@ -252,7 +252,7 @@ def _samplers(iterator: _BaseDataLoaderIter) -> tuple[Any, Any]:
 
 
 def _inmost(loader: Any) -> Any:
-    """The DataLoader, or its iterator, inside a progress bar, a wrapper, or a generator."""
+    """The DataLoader, or its iterator, found inside a progress bar, a wrapper, or a generator."""
     inmost = loader
     for _ in range(4):
         if isinstance(inmost, DataLoader | _BaseDataLoaderIter | IterableDataset):

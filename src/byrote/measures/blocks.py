@@ -1,4 +1,4 @@
-"""Features read as float64 in blocks of a few rows and summed by class, and symmetric matrices stored by half."""
+"""Read features as float64 in small blocks of rows, sum them by class, and store only half of a symmetric matrix."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from byrote.checks import class_labels, matrix
 
 __all__ = ["add_by_class_", "add_gram_", "along", "blocks", "checked", "packed_size", "panels", "ranges", "unpacked"]
 
-_ROWS, _ELEMENTS = 256, 2**19  # rows and numbers in one float64 block: they bound the working memory
+_ROWS, _ELEMENTS = 256, 2**19  # a float64 block has 2**19 numbers, but at least 256 rows, which bounds memory
 _PANEL = 256  # number of rows in one panel of a symmetric matrix
 
 
 def checked(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Features (B, M) without a graph and labels (B,) as int64, after checks."""
+    """Check features (B, M) and labels (B,); return the features detached from the graph and the labels as int64."""
     features = matrix("features", features)
     return features, class_labels("labels", labels, num_classes, len(features)).to(features.device)
 
 
 def blocks(features: Tensor) -> Iterator[slice]:
-    """Row ranges of features (B, M) whose float64 copy holds about half a million numbers."""
+    """Split features (B, M) into row ranges; the float64 copy of each holds about half a million numbers."""
     return ranges(len(features), features.shape[1])
 
 
 def ranges(rows: int, width: int) -> Iterator[slice]:
-    """The row ranges that `blocks` gives for `rows` rows of that width, which need not exist yet."""
+    """The row ranges that `blocks` gives for features of shape (rows, width), without needing the features."""
     step = max(_ROWS, _ELEMENTS // max(width, 1))
     return (slice(start, start + step) for start in range(0, rows, step))
 
 
 def add_by_class_(target: Tensor, owners: Tensor, values: Tensor) -> None:
-    """target[n] += sum of the values of class n; on CUDA by a product, as atomic adds are not reproducible."""
+    """target[n] += sum of the values of class n; on CUDA as a matrix product, as atomic adds are not reproducible."""
     if values.is_cuda:
         one_hot = torch.zeros(len(target), len(values), dtype=torch.float64, device=values.device)
         one_hot[owners, torch.arange(len(values), device=values.device)] = 1.0
@@ -59,8 +59,8 @@ def packed_size(width: int) -> int:
 def unpacked(packed: Tensor, width: int) -> Tensor:
     """The whole symmetric matrix (M, M).
 
-    Only the upper half of the square on the diagonal of each panel is read: a product may round the two halves
-    differently.
+    In the square block on the diagonal of each panel, only the upper triangle is read, because a matrix product may
+    round the two triangles differently.
     """
     whole = packed.new_empty(width, width)
     for start, panel in panels(packed, width):
@@ -73,7 +73,7 @@ def unpacked(packed: Tensor, width: int) -> Tensor:
 
 
 def add_gram_(packed: Tensor, rows: Tensor, sign: float = 1.0) -> None:
-    """packed += sign * rows^T rows, with about half the flops of the full product."""
+    """packed += sign * rows^T rows, in about half the flops of the full product."""
     for start, panel in panels(packed, rows.shape[1]):
         panel.addmm_(rows[:, start : start + len(panel)].T, rows[:, start:], alpha=sign)
 

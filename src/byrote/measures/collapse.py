@@ -1,4 +1,4 @@
-"""Geometry of the class means at collapse: NC2, NC3, NC4, the version for positive features, and the feature rank."""
+"""Geometry of the class means at collapse: NC2 (also for positive features), NC3, NC4, and the feature rank."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _NAN = float("nan")
 
 @dataclass(frozen=True)
 class NC2:
-    """Geometry of the class means. Cosines are means over pairs of classes; a class mean of norm 0 makes them NaN."""
+    """Geometry of the class means. Each cosine is a mean over pairs of classes; a class mean of norm 0 makes it NaN."""
 
-    norm_cv: float  # coefficient of variation (ddof 1) of ||h_n||; 0: positive collapse; > 1 at N = 2: one at zero
+    norm_cv: float  # coefficient of variation (ddof 1) of ||h_n||; 0: positive collapse; > 1 at N = 2: one mean near 0
     uncentred_cosine: float  # mean cos(h_n, h_k); 0: positive-feature collapse, mutually orthogonal (MD Def. 3.1)
     centred_norm_cv: float  # coefficient of variation of ||h_n - hbar||; 0: NC2
     centred_cosine: float  # mean cos(h_n - hbar, h_k - hbar); -1/(N-1): NC2
@@ -34,10 +34,10 @@ def nc2(moments: ClassMeans) -> NC2:
 
     Claim: at collapse the centered class means have equal norm and cosine -1/(N-1) (Papyan et al. 2020); with
     non-negative features the class means themselves have equal norm and are orthogonal (Nguyen et al. 2023, Def. 3.1).
-    For N = 2 the centered cosine is -1 whatever the features are, so look at the uncentered readings.
+    For N = 2 the centered cosine is -1 for any features, so use the uncentered readings.
 
-    Returns: an `NC2`. It is NaN with an absent class, a single class or NaN features; the centered readings are NaN
-        also where class means coincide.
+    Returns: an `NC2`. All readings are NaN with an absent class, a single class or NaN features. The centered readings
+        are also NaN if class means coincide.
 
     >>> import torch
     >>> frame = nc2(ClassMoments.of(torch.eye(3).repeat(2, 1), torch.arange(3).repeat(2), 3))
@@ -56,12 +56,12 @@ def nc2(moments: ClassMeans) -> NC2:
 
 
 def nc3(moments: ClassMeans, weight: Tensor) -> float:
-    """Self-duality: distance between the classifier and the centered class means, each scaled to Frobenius norm 1.
+    """Self-duality: the distance between classifier and centered class means, each scaled to Frobenius norm 1.
 
     Formula: || W/||W||_F - H/||H||_F ||_F, H the N x M centered class means, W the classifier `weight` (N, M) (Papyan
-    et al. 2020). The value lies in [0, 2]; 0 means that every w_n is h_n - hbar times one common positive factor.
+    et al. 2020). The value lies in [0, 2]; 0 means that w_n = c (h_n - hbar) for all n with one c > 0.
 
-    Returns NaN where class means coincide or a class is absent. Raises ValueError when W is not N x M.
+    Returns NaN if class means coincide or a class is absent. Raises ValueError if W is not N x M.
 
     >>> import torch
     >>> moments = ClassMoments.of(torch.eye(2).repeat(2, 1), torch.arange(2).repeat(2), 2)
@@ -73,7 +73,7 @@ def nc3(moments: ClassMeans, weight: Tensor) -> float:
 
 
 def nc3_by_class(moments: ClassMeans, weight: Tensor) -> Tensor:
-    """Self-duality class by class: cos(w_n, h_n - hbar), (N,) float64; 1 is collapse, whatever the norm of w_n.
+    """Self-duality of each class: cos(w_n, h_n - hbar), (N,) float64; 1 is collapse. The norm of w_n does not matter.
 
     >>> import torch
     >>> moments = ClassMoments.of(torch.eye(2).repeat(2, 1), torch.arange(2).repeat(2), 2)
@@ -91,8 +91,8 @@ def nc4(features: Tensor, weight: Tensor, bias: Tensor | None, means: Tensor) ->
 
     Formula: (1/n) #{i: argmax_n (W h_i + b)_n = argmin_n ||h_i - h_n||}.
 
-    Args: features (n, M); weight (N, M); bias (N,) or None for a head without one; means (N, M), usually those of the
-        training classes.
+    Args: features (n, M); weight (N, M); bias (N,), or None for a head without a bias; means (N, M), usually the class
+        means of the training features.
 
     Returns NaN if means, features, weight or bias contain NaN. Raises ValueError for shapes that do not fit.
 
@@ -127,9 +127,9 @@ def nc4(features: Tensor, weight: Tensor, bias: Tensor | None, means: Tensor) ->
 def feature_rank(moments: ClassMoments, tolerance: float = 1e-3) -> int:
     """Numerical rank of the centered features: the number of singular values above `tolerance` times the largest.
 
-    The covariance is Sigma_W + Sigma_B; a tolerance of .001 is that of Masarczyk et al. 2023 (the tunnel effect). The
-    rank is 0 for constant features. Raises ValueError for NaN features (an integer cannot be NaN) and for a tolerance
-    outside (0, 1).
+    The singular values are the square roots of the eigenvalues of Sigma_W + Sigma_B. Masarczyk et al. 2023 (the tunnel
+    effect) use a tolerance of .001. The rank is 0 for constant features. Raises ValueError for NaN features (an integer
+    cannot be NaN) and for a tolerance outside (0, 1).
 
     >>> import torch
     >>> features = torch.tensor([[0.0, 0.0, 1.0], [2.0, 0.0, 1.0], [9.0, 5.0, 1.0], [11.0, 5.0, 1.0]])
@@ -151,7 +151,7 @@ def feature_rank(moments: ClassMoments, tolerance: float = 1e-3) -> int:
 
 
 def _frame(vectors: Tensor) -> tuple[float, Tensor]:
-    """Coefficient of variation of the norms of (N, M) vectors, and the cosine of each pair of them."""
+    """The coefficient of variation of the norms of N vectors (N, M), and the cosine of each pair."""
     norms = torch.linalg.vector_norm(vectors, dim=1)
     directions = vectors / norms[:, None]
     first, second = torch.triu_indices(len(vectors), len(vectors), 1, device=vectors.device)

@@ -1,4 +1,4 @@
-"""Readings of curves over epochs: when J1 overtakes J2, the area between them, when a curve reaches a bar."""
+"""Summarize curves over epochs: when J1 overtakes J2, the area between them, when a curve reaches a threshold."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Numbers = Sequence[float] | NDArray[np.float64]
 
 
 def area_between(epochs: Numbers, j2: Numbers, j1: Numbers) -> float:
-    """Mean of J2 - J1 over training: the area between the two curves (trapezoids) over the epochs they span.
+    """Mean of J2 - J1 over training: the area between the curves (trapezoids) divided by the number of epochs spanned.
 
-    In [-1, 1]: positive when the network agreed more with the true labels, negative when more with the observed labels.
-    NaN if a value is NaN or there are fewer than two epochs.
+    The value is in [-1, 1]: positive if the network agreed more with the true labels, negative if it agreed more with
+    the observed labels. NaN if a value is NaN or there are fewer than two epochs.
 
     >>> area_between([1, 2, 4], j2=[0.5, 0.75, 0.75], j1=[0.5, 0.5, 1.0])
     0.041666666666666664
@@ -31,7 +31,7 @@ def area_between(epochs: Numbers, j2: Numbers, j1: Numbers) -> float:
 def crossing_epoch(epochs: Numbers, j2: Numbers, j1: Numbers) -> float:
     """Epoch at which J1 rises above J2 for the last time, linearly interpolated between two evaluations.
 
-    From there on the network agrees with the observed labels more than with the true labels: memorization has set in.
+    From this epoch on the network agrees more with the observed labels than with the true labels: it memorizes.
     Returns the first epoch if J1 is above J2 throughout; NaN if J1 is not above J2 at the end, or if a value is NaN.
 
     >>> crossing_epoch([1, 2, 3], j2=[0.5, 0.75, 0.75], j1=[0.25, 0.5, 1.0])
@@ -51,7 +51,7 @@ def crossing_epoch(epochs: Numbers, j2: Numbers, j1: Numbers) -> float:
 
 
 def first_reaching(epochs: Numbers, values: Numbers, bar: float) -> float:
-    """First evaluated epoch with a value of at least `bar`; the last epoch + 1 if no value reaches it (censored).
+    """First evaluated epoch whose value is at least `bar`; the last epoch + 1 if no value reaches it (censored).
 
     A NaN does not reach `bar`.
 
@@ -64,7 +64,7 @@ def first_reaching(epochs: Numbers, values: Numbers, bar: float) -> float:
 
 
 def resistance_gap(j2: float, j2_clean: float) -> float:
-    """J2 at noise eta minus J2 at eta = 0, with the same seed and settings (Patel & Sastry 2021); 0 is full resistance.
+    """J2 at noise rate eta minus J2 at eta = 0, same seed and settings (Patel & Sastry 2021); 0 is full resistance.
 
     >>> resistance_gap(0.75, 1.0)
     -0.25

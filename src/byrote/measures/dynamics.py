@@ -1,4 +1,4 @@
-"""The course of each sample over training: when it is learned or forgotten, and by what margin."""
+"""The history of each sample over training: when its label is learned or forgotten, and with what margin."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from byrote.measures.mem import Fates, fates
 
 __all__ = ["SampleHistory", "margins"]
 
-_ROWS = 1024  # rows copied at a time
+_ROWS = 1024  # number of rows copied together
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """How far the logit of the labeled class lies above the largest other logit; negative: not predicted.
+    """How far the logit of the label is above the largest other logit; negative if the label is not predicted.
 
     Formula: z_y - max_{k != y} z_k, (n,) in the dtype of the logits (n, C), C at least 2. A NaN logit gives NaN. A
-    masked class (logit -inf) is not compared, and a masked label has margin -inf.
+    masked class (logit -inf) is left out of the maximum, and a masked label has margin -inf.
 
     Raises: ValueError for a single column, or labels that do not fit; TypeError for labels that are not integers.
 
@@ -54,16 +54,16 @@ def _margins(logits: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class SampleHistory:
-    """The course of n samples over training, as a value. All tensors are (n,).
+    """The history of n samples over training, as an immutable value. All tensors are (n,).
 
     The method `after(epoch, logits)` returns the history after the next evaluation.
 
     Why: wrong labels are learned late (first-learned epoch), forgotten again (forgetting events: Toneva et al. 2019)
     and predicted with small margins (area under the margin, the mean margin over epochs: Pleiss et al. 2020).
 
-    Call `start` with the labels, then call `after` at each evaluated epoch, either once with the logits of all samples
-    or once per batch with its logits and the `index` of its samples. One epoch of 50,000 samples and 100 classes costs
-    tens of milliseconds.
+    Call `start` with the labels. Then, at each evaluated epoch, call `after` either once with the logits of all samples
+    or once per batch with the batch's logits and the `index` of its samples. One epoch of 50,000 samples and 100
+    classes takes tens of milliseconds.
 
     >>> import torch
     >>> history = SampleHistory.start(true=torch.tensor([0, 1]), observed=torch.tensor([0, 0]))
@@ -78,15 +78,15 @@ class SampleHistory:
     true: Tensor  # int64
     observed: Tensor  # int64
     predicted: Tensor  # int64, the class predicted at the last evaluation; -1 before the first
-    learned_epoch: Tensor  # int64, first epoch predicted as the observed label (epochs count from 1); 0: never
-    forgotten: Tensor  # int64, how often the observed label was predicted and at the next evaluation no longer
+    learned_epoch: Tensor  # int64, first epoch (from 1) at which the observed label was predicted; 0: never
+    forgotten: Tensor  # int64, how often the observed label was predicted but not at the next evaluation
     margin: Tensor  # float64, margin of the observed label at the last evaluation; NaN before the first
     margin_sum: Tensor  # float64
     evaluations: Tensor  # int64
 
     @classmethod
     def start(cls, true: Tensor, observed: Tensor) -> SampleHistory:
-        """The history before training, from `true` and `observed` labels, (n,) integers in any container.
+        """Create the history before training from `true` and `observed` labels, (n,) integers in any container.
 
         Raises: ValueError for other shapes or negative labels, TypeError for floats.
         """
@@ -98,11 +98,11 @@ class SampleHistory:
         return cls(true, observed, count - 1, count, count, amount * float("nan"), amount, count)
 
     def after(self, epoch: int, logits: Tensor, index: Tensor | None = None) -> SampleHistory:
-        """The history after an evaluation at `epoch`: `logits` (n, C), or those of the samples at `index` (B,).
+        """Add an evaluation at `epoch`: `logits` (n, C) of all samples, or (B, C) of the samples at `index` (B,).
 
         Raises ValueError for an epoch below 1, for logits that do not fit the samples, for a sample that occurs twice
-        in `index`, or for a row of logits that predicts no class (NaN, infinite, all masked). One bad batch must not
-        damage the history of the samples.
+        in `index`, or for a row of logits that predicts no class (NaN, infinite, all masked). The history itself never
+        changes, so a bad batch cannot damage it.
         """
         epoch = epoch_number(epoch)
         logits = checked_logits("logits", logits)
@@ -126,17 +126,17 @@ class SampleHistory:
 
     @property
     def aum(self) -> Tensor:
-        """Area under the margin: the mean margin over evaluations, float64; NaN for a sample never evaluated."""
+        """Area under the margin: the mean margin over evaluations, float64; NaN for samples never evaluated."""
         return self.margin_sum / self.evaluations
 
     @property
     def corrupted(self) -> Tensor:
-        """Samples whose observed label is not the true one, bool."""
+        """Bool mask of the samples whose observed label is not their true label."""
         return self.true != self.observed
 
     @property
     def fates(self) -> Fates:
-        """Fate of the samples evaluated so far, at their last evaluation (see `byrote.measures.fates`)."""
+        """Shares of the samples memorized or resisted at their last evaluation so far (see `byrote.measures.fates`)."""
         seen = self.evaluations > 0
         return fates(self.predicted[seen], self.true[seen], self.observed[seen])
 
@@ -158,7 +158,7 @@ class SampleHistory:
 
 
 def _put(column: Tensor, rows: Tensor | slice, values: Tensor) -> Tensor:
-    """A copy of the column with new values in some rows."""
+    """Copy the column and put new values in the given rows."""
     column = column.clone()
     column[rows] = values.to(column.device)
     return column

@@ -1,4 +1,4 @@
-"""Features in memory with their labels: class means from one pass, variance along directions from a second."""
+"""Features in memory with their labels: one pass gives the class means, a second the variance along directions."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = ["ClassMeans", "FeatureSet"]
 
 
 class ClassMeans(Protocol):
-    """The interface that measures of geometry need: `ClassMoments` and `FeatureSet` both have it."""
+    """The interface that the geometric measures need; `ClassMoments` and `FeatureSet` implement it."""
 
     @property
     def counts(self) -> Tensor: ...  # (N,) int64
     @property
-    def offsets(self) -> Tensor: ...  # (N, M) float64, class means minus some origin; 0 for a class not seen
+    def offsets(self) -> Tensor: ...  # (N, M) float64, class means minus a fixed origin; 0 for a class without samples
     @property
     def spread(self) -> Tensor: ...  # (N,) float64, sum of squared distances to the class mean
     @property
     def num_classes(self) -> int: ...  # N
     @property
-    def means(self) -> Tensor: ...  # (N, M) float64, NaN for a class not seen
+    def means(self) -> Tensor: ...  # (N, M) float64, NaN for a class without samples
     @property
     def absent(self) -> list[int]: ...
     @property
@@ -44,14 +44,14 @@ class ClassMeans(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """Features (n, M) and labels (n,) as a value; its class means, axes and NC1 are each computed once, on first use.
+    """Features (n, M) and labels (n,) as a value; class means, axes and NC1 are each computed once, on first use.
 
-    Why: with features in memory, NC1 needs no scatter matrix, only the variance along the r <= N-1 axes of the class
-    means: n M r flops in place of n M^2. Results that several measures need (the class means, their singular value
-    decomposition) are computed only once. `nc1`, `nc2`, `nc3`, `cdnv`, `def31` and others take a `FeatureSet` or
-    `ClassMoments`. Only `ClassMoments` can be merged: use them for chunks and workers.
+    Why: with features in memory, NC1 does not need the scatter matrix. It needs only the variance along the r <= N-1
+    axes of the class means, which takes n M r flops instead of n M^2. Results that several measures need (the class
+    means, their singular value decomposition) are computed only once. `nc1`, `nc2`, `nc3`, `cdnv`, `def31` and others
+    take a `FeatureSet` or `ClassMoments`. Only `ClassMoments` can be merged, so use it for chunks and workers.
 
-    Build it with `of`. Memory: the features themselves, two N x M matrices.
+    Build it with `of`. Memory: the features themselves and two N x M matrices.
 
     >>> import torch
     >>> from byrote.measures import nc1
@@ -69,15 +69,16 @@ class FeatureSet:
 
     @classmethod
     def of(cls, features: Tensor, labels: Tensor, num_classes: int) -> FeatureSet:
-        """`features` (n, M) with integer `labels` (n,) in 0..num_classes-1. NaN is not an error: it propagates.
+        """Build from `features` (n, M) and integer `labels` (n,) in 0..num_classes-1. NaN is no error: it propagates.
 
-        Raises: ValueError for labels out of range or shapes that do not fit, TypeError for labels of another type.
+        Raises: ValueError for labels out of range or shapes that do not fit, TypeError for labels that are not
+            integers.
         """
         return cls(*checked(features, labels, num_classes), num_classes)
 
     @cached_property
     def counts(self) -> Tensor:
-        """Samples of each class, (N,) int64."""
+        """The number of samples in each class, (N,) int64."""
         return torch.bincount(self.labels, minlength=self.num_classes)
 
     @cached_property
@@ -87,7 +88,7 @@ class FeatureSet:
 
     @cached_property
     def _sums(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Class means minus the origin (N, M); spread (N,); mean over classes of each feature's variance (M,)."""
+        """Class means minus the origin (N, M), the spread (N,), and each feature's class-averaged variance (M,)."""
         N, M = self.num_classes, self.features.shape[1]
         zeros = self.origin.new_zeros
         offsets, squares, lengths = zeros(N, M), zeros(M), zeros(N)
@@ -105,7 +106,7 @@ class FeatureSet:
 
     @property
     def offsets(self) -> Tensor:
-        """Class means minus the origin, (N, M) float64; 0 for a class not seen."""
+        """Class means minus the origin, (N, M) float64; 0 for a class without samples."""
         return self._sums[0]
 
     @property
@@ -115,7 +116,7 @@ class FeatureSet:
 
     @property
     def means(self) -> Tensor:
-        """Class means (N, M), float64; NaN for a class that was never seen."""
+        """Class means (N, M), float64; NaN for a class without samples."""
         return (self.origin + self.offsets).masked_fill((self.counts == 0)[:, None], torch.nan)
 
     @property
@@ -131,17 +132,17 @@ class FeatureSet:
 
     @cached_property
     def scale(self) -> Tensor:
-        """Root mean square of each feature, (M,), by which the rounding of stored features is scaled."""
+        """Root mean square of each feature, (M,); the rounding error of a stored feature is proportional to it."""
         offsets, _, variances = self._sums
         return ((offsets + self.origin).square().mean(0) + variances).sqrt()
 
     def centered(self, by_sample: bool = False) -> Tensor:
-        """Class means (N, M) minus hbar, the mean of the class means or, `by_sample`, of all samples."""
+        """Class means (N, M) minus hbar: the mean of the class means, or with `by_sample` the mean of all samples."""
         return less_center(self.offsets, self.counts, by_sample)
 
     @cached_property
     def axes(self) -> Axes:
-        """The axes of Sigma_B about the mean of the class means, which must be finite."""
+        """The axes of Sigma_B, computed about the mean of the class means; the means must be finite."""
         return axes_of(self.centered(), self.scale, self.epsilon, len(self.features))
 
     @cached_property

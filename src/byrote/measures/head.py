@@ -1,4 +1,4 @@
-"""The head of a model: the module whose outputs are the logits, and whose inputs are the features to measure."""
+"""Find the head of a model: the module that outputs the logits. Its inputs are the features to measure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TOLERANCE = 1e-3  # relative tolerance: logits may have passed through half pre
 
 
 class _Call(NamedTuple):
-    """The input and output of a module, without a graph."""
+    """The input and output of one module call, detached from the graph."""
 
     given: Tensor
     answer: Tensor
@@ -24,16 +24,16 @@ class _Call(NamedTuple):
 class Head:
     """Records the inputs of a model's head, and checks in every batch that its outputs are the model's logits.
 
-    Why: the last `nn.Linear` of a model need not be its head. It may belong to an auxiliary classifier with other
-    features, and every reading would be silently wrong. So until the first batch every module is watched, and the head
-    is the `nn.Linear` whose outputs are the logits, wherever it is in the model. Logits that differ from these outputs
-    by one number per row (log_softmax) or by masked classes (-inf) count as the same.
+    Why: the last `nn.Linear` of a model need not be its head. It may belong to an auxiliary classifier with different
+    features, and then every reading would be silently wrong. So all modules are watched until the first batch. The head
+    is the `nn.Linear` whose outputs equal the logits of that batch, wherever it is in the model. Outputs and logits
+    count as equal even if they differ by one number per row (log_softmax) or in masked classes (-inf).
 
     Args:
         model: the model to watch.
-        name: the name of the head in `model.named_modules()`; None: found with the first batch.
+        name: the name of the head in `model.named_modules()`; None: the head is found in the first batch.
 
-    Raises: ValueError if the model has no module of that name, or if no name is given and it has no `nn.Linear`.
+    Raises: ValueError if the model has no module with that name, or if no name is given and it has no `nn.Linear`.
     """
 
     def __init__(self, model: nn.Module, name: str | None = None) -> None:
@@ -55,10 +55,9 @@ class Head:
         }
 
     def features(self, logits: Tensor) -> Tensor:
-        """The features (B, M) that the head was given for these logits (B, C); each batch is used once.
+        """The features (B, M) from which the head computed these logits (B, C); the recorded batch is used only once.
 
-        Raises: ValueError where the model has not just been called on this batch, or its logits do not come from the
-            head.
+        Raises: ValueError if the model's last call was not on this batch, or if the logits do not come from the head.
         """
         calls, self._calls = self._calls, {}
         if not calls:
@@ -67,8 +66,8 @@ class Head:
         call = calls.get(name or "")
         if call is None:
             raise ValueError(
-                f"expected features (B, M) at head={name!r}, got none, as it was not called with one vector per "
-                "sample: use head= to name the module that outputs the logits, or pass features="
+                f"expected features (B, M) at head={name!r}, got none, because the module was not called with one "
+                "vector per sample: use head= to name the module that outputs the logits, or pass features="
             )
         if len(call.given) != len(logits):
             raise ValueError(_needed(logits, f"shape {tuple(call.given.shape)}"))
@@ -83,10 +82,10 @@ class Head:
         return call.given
 
     def classifier(self, outputs: int, width: int) -> tuple[Tensor | None, Tensor | None]:
-        """Copies of the weight (C, M) and the bias (C,) of a linear head as they are now, on the CPU.
+        """Copy the current weight (C, M) and bias (C,) of a linear head to the CPU.
 
-        (None, None) for a head that is not known or not linear, or gives more than the C logits. If features were
-        passed and no head was named, the head is the only `nn.Linear` with a weight of shape (C, M).
+        Returns (None, None) if the head is unknown, is not linear, or has more than C outputs. If features were passed
+        and no head was named, the head is the only `nn.Linear` with a weight of shape (C, M).
         """
         heads = [self._modules[name] for name in (self._linear if self._name is None else [self._name])]
         fit = [head for head in heads if isinstance(head, nn.Linear) and head.weight.shape == (outputs, width)]
@@ -95,7 +94,7 @@ class Head:
         return _copied(fit[0].weight), None if fit[0].bias is None else _copied(fit[0].bias)
 
     def forget(self) -> None:
-        """Forget the recorded calls, so that they are not used for a later batch."""
+        """Delete the recorded calls, so that they are not used for a later batch."""
         self._calls = {}
 
     def close(self) -> None:
@@ -112,7 +111,7 @@ class Head:
             self._calls[name] = _Call(given, answer)
 
     def _head_of(self, calls: dict[str, _Call], logits: Tensor) -> str:
-        """The name of the head: the given name, or that of the last `nn.Linear` whose outputs are the logits."""
+        """The name of the head: the given name, or the name of the last `nn.Linear` whose outputs are the logits."""
         if self._name is not None:
             return self._name
         same = {name: _same(calls[name].answer, logits) for name in calls if name in self._linear}
@@ -133,14 +132,14 @@ class Head:
         return (own or candidates)[-1]
 
     def _settle(self, name: str | None, call: _Call, logits: Tensor) -> None:
-        """Watch only the head once its outputs are known to be the logits (logits that are all NaN prove nothing)."""
+        """Watch only the head from now on, unless all logits are NaN, which proves nothing about the head."""
         if not self._settled and name is not None and _same(call.answer, logits):
             self._name, self._settled = name, True
             for other in [other for other in self._hooks if other != name]:
                 self._hooks.pop(other).remove()
 
     def _advice(self, calls: dict[str, _Call], logits: Tensor) -> str:
-        """Advice on the modules that head= could name."""
+        """Say in a message which modules head= could name."""
         fit = [
             name
             for name, call in calls.items()  # a module that keeps the shape, such as a softmax, is not a head
@@ -160,7 +159,7 @@ def _copied(values: Tensor) -> Tensor:
 
 
 def _vectors(value: Any) -> Tensor | None:
-    """One vector per sample (B, M), without a graph; the shape (B, M, 1, 1) of a convolution is flattened."""
+    """One vector per sample (B, M), detached from the graph; the output (B, M, 1, 1) of a convolution is flattened."""
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim < 2:
         return None
     return value.detach().flatten(1) if all(side == 1 for side in value.shape[2:]) else None
@@ -178,9 +177,9 @@ def _needed(logits: Tensor, came: str) -> str:
 
 
 def _same(answer: Tensor, logits: Tensor) -> bool | None:
-    """Whether a module's answer is the logits, up to one number per row and masked classes; None: nothing to compare.
+    """Whether a module's output equals the logits, up to one number per row and masked classes; None: cannot compare.
 
-    The answer may have further columns after those of the logits: a model may return only a part of its head's outputs.
+    The output may have more columns than the logits, because a model may return only the first outputs of its head.
     """
     if len(answer) != len(logits) or answer.shape[1] < logits.shape[1]:
         return False

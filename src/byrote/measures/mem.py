@@ -1,4 +1,4 @@
-"""How many of the wrong labels a network has learned: J1, J2, the fate of corrupted samples, and mem."""
+"""How many wrong labels a network has learned: J1, J2, the fate of corrupted samples, and mem."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _NAN = float("nan")
 def j1(predictions: Tensor, observed: Tensor) -> float:
     """Share of training samples predicted as their OBSERVED (possibly wrong) label; 1 is complete memorization.
 
-    Formula: J1 = (1/n) #{i: prediction_i = observed_i} (Patel & Sastry, PAKDD 2021), with the predictions of a network
-    in eval mode on the whole training set. NaN without samples. Predictions and labels are classes (n,) in any integer
+    Formula: J1 = (1/n) #{i: prediction_i = observed_i} (Patel & Sastry, PAKDD 2021), where a network in eval mode
+    predicts the whole training set. NaN without samples. Predictions and labels are class numbers (n,) in any integer
     container.
 
     Raises: ValueError for a shape other than (n,) or a negative class, TypeError for floats.
@@ -57,7 +57,7 @@ def j2(predictions: Tensor, true: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Fates:
-    """The fates of clean and corrupted samples; shares of an empty group are NaN."""
+    """What a network predicts on clean and on corrupted samples; the shares of an empty group are NaN."""
 
     realised_rate: float  # rho, share of samples whose observed label is not the true one
     clean_accuracy: float  # a = P(predicted as observed | clean)
@@ -68,7 +68,7 @@ class Fates:
 
     @classmethod
     def of(cls, corrupted: Tensor, as_observed: Tensor, as_true: Tensor) -> Fates:
-        """The fates from three bool masks (n,): corrupted samples, and samples predicted as observed and as true."""
+        """Compute the fates from three bool masks (n,): corrupted, predicted as observed, and predicted as true."""
         return cls(
             realised_rate=_share(corrupted),
             clean_accuracy=_share(as_observed[~corrupted]),
@@ -79,16 +79,16 @@ class Fates:
         )
 
     def columns(self) -> dict[str, float]:
-        """The four readings that are columns of a history."""
+        """The readings m, t, a and rho under their column names in a history."""
         names = ("realised_rate", "clean_accuracy", "corrupted_as_observed", "corrupted_as_true")
         return {name: getattr(self, name) for name in names}
 
 
 def fates(predictions: Tensor, true_labels: Tensor, observed_labels: Tensor) -> Fates:
-    """The shares m, t, neither, a and rho of the samples under label noise; all arguments are classes (n,).
+    """The shares m, t, neither, a and rho of `Fates` under label noise; all arguments are class numbers (n,).
 
-    Why: J1 mixes underfitting and memorization, which can cancel each other. The identities J1 - J2 = rho (m - t) and
-    J1 = (1 - rho) a + rho m are exact.
+    Why: underfitting and memorization both change J1 and can cancel each other. The identities J1 - J2 = rho (m - t)
+    and J1 = (1 - rho) a + rho m are exact.
 
     >>> import torch
     >>> true, observed = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 2, 0, 2])
@@ -107,7 +107,7 @@ def fates(predictions: Tensor, true_labels: Tensor, observed_labels: Tensor) -> 
 
 @dataclass(frozen=True)
 class Memorization:
-    """The readings of mem. With no corrupted sample the sums are 0 and every mean over corrupted samples is NaN."""
+    """The readings of mem. Without corrupted samples the sums are 0 and every mean over corrupted samples is NaN."""
 
     total: float  # sum over corrupted samples of ||h - mu_true||, MD eq. 3
     mean: float  # total / corrupted samples
@@ -115,10 +115,10 @@ class Memorization:
     relative: float  # mean / D
     noise_weighted_relative: float  # noise_weighted / D
     observed_ratio: float  # mean over corrupted samples of ||h - mu_true|| / ||mu_observed - mu_true||
-    clean_mean: float  # the same mean distance over CLEAN samples: the baseline for mem
+    clean_mean: float  # mean of ||h - mu_true|| over CLEAN samples: the baseline for mem
     class_distance: float  # D, mean distance between the test class means
     count: int  # corrupted samples
-    redrawn_mean: float = _NAN  # these five: the same over all REDRAWN samples, wrong or not;
+    redrawn_mean: float = _NAN  # these five: as above, over all REDRAWN samples, wrong or not;
     redrawn_noise_weighted: float = _NAN  # NaN for a noise that redraws no label
     redrawn_relative: float = _NAN
     redrawn_noise_weighted_relative: float = _NAN
@@ -132,30 +132,30 @@ def memorization(
     test_means: Tensor,
     redrawn: Tensor | None = None,
 ) -> Memorization:
-    """How far the training samples with wrong labels lie from the mean of their true class on test data.
+    """How far training samples with wrong labels are from the test-data mean of their true class.
 
-    Formula: mem = sum over corrupted i of ||h_i - mu_true(i)||, unsquared, with mu_n the mean of the TEST features
-    of class n (Nguyen et al., ICLR 2023, eq. 3); corrupted means observed != true. D = mean over pairs of classes
-    of ||mu_n - mu_k||.
+    Formula: mem = sum over corrupted i of ||h_i - mu_true(i)||, unsquared, where mu_n is the mean TEST feature of class
+    n (Nguyen et al., ICLR 2023, eq. 3) and corrupted means observed != true. D = mean over pairs of classes of ||mu_n -
+    mu_k||.
 
-    The paper can be read in a second way: corruption means drawing a label from all classes, and the observed label
-    "may be the true label or not". The `redrawn_...` readings cover all samples whose label was redrawn; about 1/N of
-    these have their true label again.
+    The paper allows a second reading: a corrupted label is drawn from all classes, and the observed label "may be the
+    true label or not". The `redrawn_...` readings cover all samples whose label was redrawn; about 1/N of these samples
+    got their true label back.
 
-    Why so many readings: mem grows with the number of corrupted samples and with the scale of the features. The
-    noise-weighted relative reading predicts dilation best; `clean_mean` is the distance that is due to scatter, not to
+    Why there are several readings: mem grows with the number of corrupted samples and with the scale of the features.
+    `noise_weighted_relative` predicts dilation best; `clean_mean` is the distance that is due to scatter and not to
     memorization.
 
     Args:
         features: (n, M) training features, any float dtype; measured in float64.
-        true_labels, observed_labels: (n,) integers. Every true label needs a test mean. An observed label may be N or
-            more (latent-class noise); `observed_ratio` is then NaN.
+        true_labels, observed_labels: (n,) integers. Every true label needs a row of `test_means`. An observed label may
+            be N or more (latent-class noise); then `observed_ratio` is NaN.
         test_means: (N, M), such as `ClassMoments.of(test_features, test_labels, N).means`.
         redrawn: (n,) bool, the samples whose label was redrawn (`Noise.redrawn`); None if the noise redraws no label.
 
-    Returns: a `Memorization`, in units of the features (relative readings: of D). If the class means coincide up to
-        rounding, there is no D to divide by and the relative readings are NaN. Readings are NaN also for a true class
-        without a test mean.
+    Returns: a `Memorization`, in units of the features; relative readings are in units of D. If the class means
+        coincide up to rounding, D counts as 0 and the relative readings are NaN. All readings that need the test mean
+        of a class without one are NaN, too.
 
     NaN and infinite features make the readings that depend on them NaN.
 
@@ -186,7 +186,7 @@ def memorization(
 
 
 def observed_of(labels: Tensor, num_classes: int, size: int) -> Tensor:
-    """Observed labels (size,) as int64, checked to lie in 0..2N-1, as under latent-class noise.
+    """Check that observed labels (size,) are in 0..2N-1, the range under latent-class noise, and return them as int64.
 
     Raises: see `class_labels`; also ValueError if there are more than 2N labels and exactly the labels 1..N occur.
 
@@ -216,9 +216,9 @@ def memorization_of(
     epsilon: float,
     redrawn: Tensor | None = None,
 ) -> Memorization:
-    """The readings of mem from `away` (n,), the `distances` of all samples.
+    """Compute the readings of mem from `away` (n,), the result of `distances` for all samples.
 
-    `epsilon` is the machine epsilon of the dtype the features came in; the other arguments are as in `memorization`.
+    `epsilon` is the machine epsilon of the original dtype of the features; for the other arguments see `memorization`.
     """
     means = test_means.to(torch.float64)
     corrupted = true_labels != observed_labels
@@ -246,7 +246,7 @@ def memorization_of(
 
 
 def _amounts(away: Tensor, chosen: Tensor) -> tuple[float, float, float]:
-    """The distances `away` (n,) of the chosen samples: their sum, their mean, and the sum over all n samples."""
+    """Sum the distances `away` (n,) of the chosen samples; return the sum, the mean, and the sum divided by n."""
     count, size, total = int(chosen.sum()), len(away), float(away[chosen].sum())
     return total, total / count if count else _NAN, total / size if size else _NAN
 
@@ -257,7 +257,7 @@ def _observed_ratio(
     if bool((observed >= len(means)).any()):
         return _NAN
     codes, place = torch.unique(observed[corrupted] * len(means) + true[corrupted], return_inverse=True)
-    pairs = away.new_empty(len(codes))  # the distance of each pair of classes that occurs, computed once and in blocks
+    pairs = away.new_empty(len(codes))  # the distance for each pair of classes that occurs, computed once and in blocks
     for rows in ranges(len(codes), means.shape[1]):
         pairs[rows] = _distance(means[codes[rows] // len(means)], means[codes[rows] % len(means)])
     between = pairs.masked_fill(pairs.isinf() | (pairs <= rounding), torch.nan)[place]
@@ -265,7 +265,7 @@ def _observed_ratio(
 
 
 def class_distance(means: Tensor) -> float:
-    """D, the mean distance over pairs of class means (N, M); NaN with fewer than two, or if one is not finite.
+    """D, the mean distance over pairs of class means (N, M); NaN with fewer than two means, or a non-finite mean.
 
     >>> import torch
     >>> class_distance(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
@@ -286,7 +286,7 @@ def _agreement(predictions: Tensor, labels: Tensor) -> float:
 
 
 def _columns(**columns: Tensor) -> list[Tensor]:
-    """Classes (n,) from any integer containers as int64, checked for equal length, on the device of the first."""
+    """Class numbers (n,) from integer containers as int64 on the device of the first, checked for equal length."""
     checked = {name: counted(name, values) for name, values in columns.items()}
     same_length(**checked)
     device = next(iter(checked.values())).device
@@ -298,7 +298,7 @@ def _share(hits: Tensor) -> float:
 
 
 def _mask(redrawn: Tensor, size: int) -> Tensor:
-    """A mask (n,) with one bool per sample."""
+    """Check a mask (n,), which must have one bool per sample."""
     redrawn = numbers("redrawn", redrawn)
     if redrawn.dtype != torch.bool or redrawn.shape != (size,):
         raise ValueError(

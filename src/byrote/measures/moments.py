@@ -1,4 +1,4 @@
-"""One-pass, mergeable class moments: all that the measures of neural collapse need from a set of features."""
+"""Class moments, computed in one pass and mergeable: all that the neural collapse measures need from features."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["ClassMoments", "MomentStream"]
 
 @dataclass(frozen=True, eq=False)
 class ClassMoments:
-    """Counts, means and within-class scatter of features h (K_n samples in class n of N), as a value that can be added.
+    """Counts, means and within-class scatter of features h (K_n samples in class n of N), as a value that supports `+`.
 
-    Claim: `a + b` equals the result of one pass over both sets (Chan, Golub & LeVeque 1983, pairwise update), so the
-    moments of chunks, workers and devices can be added in any order, and any of them may lack a class.
+    Claim: `a + b` equals the result of one pass over both sets (Chan, Golub & LeVeque 1983, pairwise update). So the
+    moments of chunks, workers and devices can be added in any order, and a class may be missing from any of them.
 
-    Formula: h_n = mean of class n; scatter = sum_n w_n sum_i (h_i - h_n)(h_i - h_n)^T, with w_n = 1 (pooled), or
-    w_n = 1/K_n when the final `counts` are given, which is what the class-averaged Sigma_W of unequal classes needs.
+    Formula: h_n = mean of class n; scatter = sum_n w_n sum_i (h_i - h_n)(h_i - h_n)^T, with w_n = 1 (pooled), or w_n =
+    1/K_n if the final `counts` are given. The class-averaged Sigma_W of classes of unequal size needs the second form.
 
-    Why: sums of raw float32 numbers were 114% off for features shifted by 100. Everything here is float64, measured
-    from a reference close to each class mean, and the means are kept as offsets from a common `origin`.
+    Why: sums of raw float32 numbers were 114% off for features shifted by 100. Here all sums are float64, deviations
+    are taken from a reference point close to each class mean, and the means are kept as offsets from a common `origin`.
 
-    Build one with `of` (a set of features), `stream` (an iterable of chunks), `MomentStream` (a loop of your own).
+    Build it with `of` (a set of features), `stream` (an iterable of chunks) or `MomentStream` (your own loop).
 
     >>> import torch
     >>> features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 5.0], [5.0, 7.0]])
@@ -45,10 +45,10 @@ class ClassMoments:
 
     counts: Tensor  # (N,) int64, samples seen
     origin: Tensor  # (M,) float64, any point near the data
-    offsets: Tensor  # (N, M) float64, class means minus the origin; 0 for a class not seen
+    offsets: Tensor  # (N, M) float64, class means minus the origin; 0 for a class without samples
     packed: Tensor  # (P,) float64, upper panels of the scatter (see `byrote.measures.blocks`)
     spread: Tensor  # (N,) float64, sum of squared distances to the class mean, class by class
-    final: Tensor | None  # (N,) int64, the counts that the whole set will have; None: pooled scatter
+    final: Tensor | None  # (N,) int64, the class counts of the whole set; None: pooled scatter
     epsilon: float  # machine epsilon of the least precise feature dtype seen
 
     @classmethod
@@ -59,10 +59,10 @@ class ClassMoments:
         num_classes: int,
         counts: Tensor | Sequence[int] | None = None,
     ) -> ClassMoments:
-        """Moments of `features` (B, M), any float dtype, with integer `labels` (B,) in 0..num_classes-1.
+        """Compute the moments of `features` (B, M), any float dtype, with integer `labels` (B,) in 0..num_classes-1.
 
-        `counts` (N,): final class counts of the whole set, if `features` is only a chunk of it. Raises ValueError for
-        labels out of range, and for shapes that do not fit. NaN is not an error: it propagates, and NC1 is NaN.
+        `counts` (N,): class counts of the whole set, if `features` is only a chunk of the set. Raises ValueError for
+        labels out of range and for shapes that do not fit. NaN is not an error: it propagates, and NC1 becomes NaN.
         """
         return cls.stream([(features, labels)], num_classes, counts)
 
@@ -73,7 +73,7 @@ class ClassMoments:
         num_classes: int,
         counts: Tensor | Sequence[int] | None = None,
     ) -> ClassMoments:
-        """Moments of an iterable of (features, labels) chunks: one pass, no copy of the state at the end."""
+        """Compute the moments of an iterable of (features, labels) chunks in one pass, without copying the state."""
         stream = MomentStream(num_classes, counts)
         for features, labels in chunks:
             stream.update(features, labels)
@@ -89,7 +89,7 @@ class ClassMoments:
 
     @property
     def means(self) -> Tensor:
-        """Class means (N, M), float64; NaN for a class that was never seen."""
+        """Class means (N, M), float64; NaN for a class without samples."""
         return (self.origin + self.offsets).masked_fill((self.counts == 0)[:, None], torch.nan)
 
     @property
@@ -104,12 +104,12 @@ class ClassMoments:
         return absent
 
     def centered(self, by_sample: bool = False) -> Tensor:
-        """Class means (N, M) minus hbar, the mean of the class means or, `by_sample`, of all samples."""
+        """Class means (N, M) minus hbar: the mean of the class means, or with `by_sample` the mean of all samples."""
         return less_center(self.offsets, self.counts, by_sample)
 
     @cached_property
     def scale(self) -> Tensor:
-        """Root mean square of each feature, (M,), by which the rounding of stored features is scaled."""
+        """Root mean square of each feature, (M,); the rounding error of a stored feature is proportional to it."""
         size = self.num_classes if self.final is not None else self.counts.sum()
         means = torch.linalg.vector_norm(self.offsets + self.origin, dim=0).square() / self.num_classes
         variances = torch.cat([panel.diagonal() for _, panel in panels(self.packed, self.width)])
@@ -118,11 +118,11 @@ class ClassMoments:
 
     @cached_property
     def axes(self) -> Axes:
-        """The axes of Sigma_B about the mean of the class means, which must be finite."""
+        """The axes of Sigma_B, computed about the mean of the class means; the means must be finite."""
         return axes_of(self.centered(), self.scale, self.epsilon, int(self.counts.sum()))
 
     def variances(self, directions: Tensor, averaged: bool = True) -> Tensor:
-        """d^T Sigma_W d for each row d of `directions` (r, M), as (r,); Sigma_W and errors are those of `within`."""
+        """d^T Sigma_W d for each row d of `directions` (r, M), as (r,); see `within` for Sigma_W and errors."""
         return along(self.packed, directions) / self.within_size(averaged)
 
     @cached_property
@@ -131,7 +131,7 @@ class ClassMoments:
         return self.variances(self.axes.directions)
 
     def present(self) -> ClassMoments:
-        """The moments of the classes that were seen, which are renumbered from 0; N becomes their number."""
+        """Drop the classes without samples: the others are renumbered from 0, and N becomes their number."""
         seen = self.counts > 0
         final = None if self.final is None else self.final[seen]
         return ClassMoments(
@@ -145,17 +145,17 @@ class ClassMoments:
         )
 
     def within(self, averaged: bool = True) -> Tensor:
-        """Sigma_W (M, M): `averaged` over classes, with weight 1/N for each class covariance, or pooled over samples.
+        """Sigma_W (M, M), pooled over samples, or with `averaged` the mean of the class covariances (weight 1/N each).
 
         The two are equal for equal counts. Raises ValueError as `within_size` does.
         """
         return self.scatter / self.within_size(averaged)
 
     def within_size(self, averaged: bool = True) -> int:
-        """The divisor that turns the scatter into Sigma_W: the number of samples, or N with final counts.
+        """The number by which the scatter is divided to give Sigma_W: the number of samples, or N with final counts.
 
-        Raises ValueError on unequal counts if the other Sigma_W was accumulated, and if the final `counts` announced
-        differ from the counts seen.
+        Raises ValueError if class counts are unequal and the scatter was summed for the other kind of Sigma_W, and if
+        the announced final `counts` differ from the counts seen.
         """
         total, equal = int(self.counts.sum()), bool((self.counts == self.counts[0]).all())
         if self.final is None:
@@ -178,14 +178,14 @@ class ClassMoments:
         return self.num_classes
 
     def __add__(self, other: ClassMoments) -> ClassMoments:
-        """Moments of both sets together, which must agree in their classes, width and final counts."""
+        """Moments of both sets together; the two must have the same classes, width and final counts."""
         _check_mergeable(self, other)
         counts = self.counts + other.counts
         share = (other.counts.to(torch.float64) / counts.clamp(min=1))[:, None]  # (N, 1)
         delta = other.offsets + (other.origin - self.origin)
         delta -= self.offsets
         offsets = torch.addcmul(self.offsets, share, delta).masked_fill_((counts == 0)[:, None], 0.0)
-        weight = self.counts * share[:, 0]  # K_a K_b / (K_a + K_b): 0 where only one of the two has the class
+        weight = self.counts * share[:, 0]  # K_a K_b / (K_a + K_b): 0 if only one of the two sets has the class
         delta.masked_fill_((weight == 0)[:, None], 0.0)
         spread = self.spread + other.spread + weight * torch.linalg.vector_norm(delta, dim=1).square()
         if self.final is not None:
@@ -198,10 +198,11 @@ class ClassMoments:
 
 
 class MomentStream:
-    """The running state behind `ClassMoments`: `update` with chunks as they come, read `moments()` at any time.
+    """Accumulates `ClassMoments`: call `update` with each chunk as it comes, and `moments()` at any time.
 
-    Each class is measured from a reference, its mean in the first chunk that contains it, so a chunk costs half a
-    float64 product X^T X (the upper triangle) and no M x M allocation. Memory: half an M x M and two N x M matrices.
+    Deviations in a class are taken from a reference point: the class mean in the first chunk that contains the class.
+    So a chunk costs half a float64 product X^T X (the upper triangle) and no M x M allocation. Memory: half an M x M
+    matrix and two N x M matrices.
 
     Args: `num_classes` N; `counts` (N,) final class counts, for the class-averaged scatter (see `ClassMoments`).
 
@@ -231,7 +232,7 @@ class MomentStream:
         self._moved = False  # a class occurred in a second chunk, so its reference is no longer its mean
 
     def update(self, features: Tensor, labels: Tensor) -> None:
-        """Take a chunk: `features` (B, M) of any float dtype, integer `labels` (B,)."""
+        """Add a chunk: `features` (B, M) of any float dtype and integer `labels` (B,)."""
         features, labels = checked(features, labels, self._num_classes)
         if not self._started:
             self._allocate(features)
@@ -255,7 +256,7 @@ class MomentStream:
             add_gram_(self._packed, centered)
 
     def moments(self) -> ClassMoments:
-        """The moments of everything seen so far; later updates do not change them."""
+        """The moments of all chunks so far, as a value that later updates do not change."""
         return copy.deepcopy(self)._close()
 
     def _allocate(self, features: Tensor) -> None:
@@ -268,7 +269,7 @@ class MomentStream:
         self._started = True
 
     def _place(self, features: Tensor, labels: Tensor, fresh: Tensor, added: Tensor) -> None:
-        """Give each class that appears for the first time its mean in this chunk as its reference."""
+        """Set the reference of each class that appears for the first time to its mean in this chunk."""
         for rows in blocks(features):
             owners, block = labels[rows], features[rows].to(torch.float64)
             if not fresh.all():
@@ -278,7 +279,7 @@ class MomentStream:
         self._references[fresh] /= added[fresh, None]
 
     def _close(self) -> ClassMoments:
-        """Turn sums about the references into moments, in place: the stream cannot be used afterwards."""
+        """Turn the sums about the references into moments, in place; the stream cannot be used afterwards."""
         if not self._started:
             raise ValueError("moments need features, got none: call update with a chunk first")
         seen, size = self._counts > 0, self._counts.to(torch.float64)

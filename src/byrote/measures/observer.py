@@ -1,4 +1,4 @@
-"""Observe a model in any training loop: the columns of byrote's history, for any network with a head."""
+"""Observe a model in any training loop and record the columns of byrote's history, for any network with a head."""
 
 from __future__ import annotations
 
@@ -28,40 +28,40 @@ Row = dict[str, float | bool | int]
 
 
 class Observer:
-    """Measures memorization and collapse of any `nn.Module` with a linear head, and keeps their history.
+    """Measures memorization and collapse of any `nn.Module` with a linear head, and keeps the history of the readings.
 
-    It can be used in two ways, which may be mixed. Once an epoch, `evaluate(epoch, train_loader, test_loader)` measures
-    in eval mode. Or pass the batches of your own loop as they come: call `update(index, logits, labels)` after each
-    forward pass, then `finish(epoch)`. This second way measures while the weights change (and dropout is on), so its
-    readings are not J1 as defined.
+    It can be used in two ways, which may be mixed. The first is to call `evaluate(epoch, train_loader, test_loader)`
+    once per epoch, which measures in eval mode. The second is to pass the batches of your own loop: call `update(index,
+    logits, labels)` after each forward pass, and `finish(epoch)` at the end of the epoch. The second way measures while
+    the weights change (and dropout is on), so its J1 is not J1 as defined.
 
-    It never changes gradients, random states (torch, numpy, random), the train/eval mode of any module, or buffers: the
-    features are read by a hook on the head, whose outputs must be the logits, and `evaluate` runs without gradients.
-    `close()`, or leaving a `with` block, removes the hook. Memory: n (M + C) numbers, because all n samples are
+    It never changes gradients, random states (torch, numpy, random), the train/eval mode of any module, or buffers. A
+    hook on the head reads the features, and `evaluate` runs without gradients. The outputs of the head must be the
+    logits. `close()`, or leaving a `with` block, removes the hook. Memory: n (M + C) numbers, because all n samples are
     measured together.
 
     Labels may be in any integer container: tensors, arrays, lists, small and unsigned dtypes, booleans. Floats, even
-    whole ones, and any shape but (n,) are refused. A row of logits with NaN or infinity predicts no class: the readings
-    that need it are NaN, the number of such rows is logged, and the samples keep their history. A logit of
+    whole numbers, and any shape other than (n,) are refused. A row of logits with NaN or infinity predicts no class:
+    the readings that need it are NaN, the number of such rows is logged, and the samples keep their history. A logit of
     -inf masks a class.
 
     Args:
         model: any module whose head gets features (B, M).
         true_labels: (n,) integers, one for each training sample, in the order of `index`; if they are unknown, pass the
             labels of the data set, with `truth="given"`.
-        num_classes: N; a head may have more outputs (latent-class noise), output k then stands for class k mod N.
-        head: name of the head in `model.named_modules()`; when left out, the `nn.Linear` whose outputs are the logits.
-        readings: names of the columns to measure, such as ("j1", "nc1_test"): only what they need is computed; default:
-            all.
+        num_classes: N. A head may have more outputs (latent-class noise); then output k stands for class k mod N.
+        head: name of the head in `model.named_modules()`; default: the `nn.Linear` whose outputs are the logits.
+        readings: names of the columns to measure, such as ("j1", "nc1_test"); no other columns are computed. Default:
+            all columns.
         test_observed: (n',) noisy labels of the test samples in the order of the test loader, needed for the column
             `rate_estimate`.
-        inputs, labels, index: the positions or keys of these members of a batch. When left out, a tuple is (inputs,
-            labels); of a mapping, "labels" are the labels and all other members are inputs by name. No member is then
-            used as the index.
-        logits: the position or key of the logits in the model's answer, where it has several members.
-        truth: "known", or "given" where `true_labels` and the test labels may be wrong. Rows then have
-            `given_agreement` and `test_given_agreement`, the shares of training and test samples that are predicted as
-            their given label, instead of the columns that depend on true labels.
+        inputs, labels, index: the positions or keys of these members of a batch. By default a tuple is (inputs,
+            labels), a mapping has the labels under "labels" and passes all other members to the model by name, and no
+            member is used as the index.
+        logits: the position or key of the logits in the model's output, if the output has several members.
+        truth: "known", or "given" where `true_labels` and the test labels may be wrong. With "given", the columns that
+            depend on true labels are replaced by `given_agreement` and `test_given_agreement`: the shares of training
+            and test samples that are predicted as their given label.
 
     Attributes: `history`, the table of all rows so far, with columns epoch, train_loss, j1, j2, test_accuracy,
     nc1_test, mem_mean, ... (readings that lack their data are NaN); `sample_history`, the `SampleHistory` of the
@@ -114,13 +114,13 @@ class Observer:
         return Table.of(self._rows)
 
     def update(self, index: Tensor, logits: Tensor, labels: Tensor, features: Tensor | None = None) -> None:
-        """Take a training batch right after its forward pass.
+        """Record a training batch right after its forward pass.
 
-        `index` (B,): positions of the samples in `true_labels`; `logits` (B, C), C at least N, or the model's answer
-        that contains them; `labels` (B,): the observed labels; `features` (B, M): by default the last inputs of the
-        head.
+        `index` (B,): positions of the samples in `true_labels`; `logits` (B, C), C at least N, or the model's output
+        that contains the logits; `labels` (B,): the observed labels; `features` (B, M): by default the last inputs of
+        the head.
 
-        Raises: ValueError or TypeError for arguments that do not fit; nothing of such a batch is kept.
+        Raises: ValueError or TypeError for arguments that do not fit; the batch is then ignored completely.
         """
         logits = self._checked(logits)
         index = class_labels("index", index, len(self._true), len(logits)).cpu()
@@ -132,7 +132,7 @@ class Observer:
     def finish(self, epoch: int, train_loss: float = float("nan")) -> Row:
         """Measure the batches since the last row, and add a row to the history.
 
-        If a sample occurs in several batches, its last entry counts.
+        If a sample occurs in several batches, its last entry is used.
         """
         epoch = epoch_number(epoch)
         index, features, logits, _ = self._train.take()
@@ -173,9 +173,9 @@ class Observer:
         """Run the model in eval mode over both loaders, and add a row to the history.
 
         Batches are (inputs, labels), or as given by `inputs=`, `labels=` and `index=` of the Observer. Without an index
-        the samples must come in the order of `true_labels`. A loader that shuffles is then refused. Batches with
-        further members, which could be an index, are refused too, unless the loader certainly goes through its data set
-        in order. Every training sample is required; if a sample is repeated, its last entry counts. Batches passed to
+        the samples must come in the order of `true_labels`, and a loader that shuffles is refused. Batches with further
+        members, which could be an index, are also refused, unless the loader certainly goes through its data set in
+        order. Every training sample must occur; if a sample is repeated, its last entry is used. Batches passed to
         `update` since the last row are dropped.
 
         Raises: ValueError or TypeError for loaders and batches that do not fit, and for an epoch below 1.
@@ -209,7 +209,7 @@ class Observer:
         self.close()
 
     def _run(self, loader: Iterable[Any], training: bool) -> None:
-        """Collect the model's answers on every batch of a loader."""
+        """Collect the model's outputs on every batch of a loader."""
         members = self.members.of(loader)
         ordered = self._order(loader, members, training)
         device, place = _device(self._model), 0
@@ -239,7 +239,7 @@ class Observer:
             place += len(labels)
 
     def _order(self, loader: Any, members: Members, training: bool) -> bool:
-        """Whether the samples certainly come in the order of their labels; an error if they must but do not."""
+        """Whether the samples certainly come in the order of their labels; ValueError if they must but do not."""
         part = share(loader)
         if part:
             raise ValueError(
@@ -261,7 +261,7 @@ class Observer:
         return known_order(loader)
 
     def _checked(self, logits: Any) -> Tensor:
-        """Logits (B, C) with C a multiple of N columns, from the model's answer."""
+        """Get logits (B, C) from the model's output and check that C is a multiple of N."""
         checked = matrix("logits", logits_of(logits, self.num_classes, self._logits))
         if checked.shape[1] < 2 or checked.shape[1] % self.num_classes:
             raise ValueError(
@@ -272,7 +272,7 @@ class Observer:
         return checked
 
     def _seen(self, features: Tensor | None, logits: Tensor) -> Tensor:
-        """The features of the batch, given or just seen at the head; each is used only once, so none is outdated."""
+        """The features of the batch, passed or recorded at the head; a recording is used once, so none is outdated."""
         if features is None:
             return self._head.features(logits)
         self._head.forget()
@@ -288,7 +288,7 @@ class Observer:
         return labels, test_features, test_logits
 
     def _noisy(self, test_logits: Tensor) -> Tensor | None:
-        """The noisy test labels; None if there are none, or if a test sample has no usable logits."""
+        """The noisy test labels; None if none were given, or if a test sample has no usable logits."""
         if self._test_observed is None or len(test_logits) == 0 or bool(unusable(test_logits).any()):
             return None
         if len(self._test_observed) != len(test_logits):
@@ -300,7 +300,7 @@ class Observer:
 
 
 def _reported(epoch: int, which: str, bad: Tensor) -> Tensor:
-    """The mask `bad` of rows, unchanged; logs a warning if any row is bad."""
+    """Return the mask `bad` of rows unchanged, and log a warning if any row is bad."""
     if bool(bad.any()):
         log.warning(
             "epoch %d: %d of %d %s samples have logits that are NaN or infinite, the first in row %d: readings that "
@@ -319,10 +319,11 @@ def _device(model: nn.Module) -> torch.device:
 
 
 def _relabeled(history: SampleHistory, observed: Tensor) -> SampleHistory:
-    """The history with new observed labels, which may differ only for samples that were never evaluated."""
+    """The history with new observed labels; labels may change only for samples that were never evaluated."""
     changed = history.observed != observed
     if bool((history.evaluations[changed] > 0).any()):
         raise ValueError(
-            "observed labels must stay the same over training, got other labels for samples already evaluated"
+            "observed labels must stay the same over training, but samples that were evaluated before came with "
+            "different labels"
         )
     return replace(history, observed=observed.clone())

@@ -1,4 +1,4 @@
-"""Label noise: laws that turn true labels into observed ones, statistics of the result, and files to share it."""
+"""Label noise: laws that turn true labels into observed labels, statistics of the result, and files to share it."""
 
 from byrote.component import discover
 from byrote.noise.asymmetric import Asymmetric, ClassConditional, PairFlip, PerClass, RandomMatrix, random_transition

@@ -1,4 +1,4 @@
-"""Noise that depends on the true class: flips of pairs of classes, given or drawn matrices, a rate for each class."""
+"""Noise that depends on the true class: flips between pairs of classes, given or random matrices, per-class rates."""
 
 from typing import Annotated
 
@@ -14,10 +14,10 @@ _THIRD = 1 / 3
 
 
 class PairFlip(TransitionNoise):
-    """With probability eta the label moves to the next class, y -> y + 1 mod N.
+    """With probability eta the label changes to the next class, y -> y + 1 mod N.
 
-    T[n, n] = 1 - eta, T[n, n+1] = eta. A crude model of mistakes between similar classes (Han et al., Co-teaching,
-    NeurIPS 2018). Beyond eta = .5 the wrong class is the majority.
+    T[n, n] = 1 - eta, T[n, n+1] = eta. This is a crude model of mistakes between similar classes (Han et al.,
+    Co-teaching, NeurIPS 2018). Above eta = .5 the wrong class is the majority.
 
     Args:
         rate: eta, in [0, 1), the expected share of corrupted samples.
@@ -37,14 +37,14 @@ class PairFlip(TransitionNoise):
 
 
 class Asymmetric(TransitionNoise):
-    """With probability eta a label of some classes moves to one similar class; the other classes stay clean.
+    """In some classes, a label changes to a similar class with probability eta; the other classes stay clean.
 
-    The default moves are those used for CIFAR-10 (Patrini et al., CVPR 2017): truck -> automobile,
-    bird -> airplane, deer -> horse, cat <-> dog. Only half of its classes move, so the effective rate is eta / 2.
+    The default moves are the common choice for CIFAR-10 (Patrini et al., CVPR 2017): truck -> automobile,
+    bird -> airplane, deer -> horse, cat <-> dog. Only half of the ten classes move, so the effective rate is eta / 2.
 
     Args:
-        rate: eta, in [0, 1), the probability that a label of a moving class moves.
-        moves: pairs (from, to), each class at most once as `from`.
+        rate: eta, in [0, 1), the probability that a label of a moving class changes.
+        moves: pairs (from, to); each class occurs at most once as `from`.
 
     Example:
         >>> Asymmetric(.4).effective_rate(10)
@@ -75,12 +75,12 @@ class Asymmetric(TransitionNoise):
 
 
 class PerClass(TransitionNoise):
-    """Class n is corrupted with its own probability eta_n, with equal chance for each of the other classes.
+    """A label of class n is changed with probability eta_n, with equal chance for each of the other classes.
 
     T[n, n] = 1 - eta_n, T[n, k] = eta_n / (N-1).
 
     Args:
-        rates: eta_n of every class, each in [0, 1).
+        rates: eta_n for every class, each in [0, 1).
 
     Example:
         >>> PerClass((.1, .3)).effective_rate(2)
@@ -103,8 +103,8 @@ class PerClass(TransitionNoise):
 class ClassConditional(TransitionNoise):
     """The observed label is drawn from the row of the true class in a given matrix.
 
-    T[n, k] = P(observed k | true n). A matrix that was estimated or realised elsewhere is given as nested
-    lists: `ClassConditional(made.matrix.tolist())`.
+    T[n, k] = P(observed k | true n). Pass an estimated or realised matrix as nested lists:
+    `ClassConditional(made.matrix.tolist())`.
 
     Args:
         matrix: N rows of N probabilities; the sum of a row may differ from 1 by up to 1e-6 and is then scaled to 1.
@@ -141,13 +141,14 @@ class ClassConditional(TransitionNoise):
 
 
 class RandomMatrix(TransitionNoise):
-    """Class-conditional noise with a matrix of trace N (1 - eta) that is drawn once.
+    """Class-conditional noise with a random matrix of trace N (1 - eta), which is drawn once.
 
-    The matrix belongs to the model and not to the run: it depends only on `seed` and N. See `random_transition`.
+    The matrix is part of the noise model and does not vary between runs: it depends only on `seed` and N. See
+    `random_transition`.
 
     Args:
-        rate: eta, in [0, 1), the expected share of corrupted samples when classes are equally large.
-        seed: the number the matrix is drawn from.
+        rate: eta, in [0, 1), the expected share of corrupted samples if all classes have equal size.
+        seed: the random seed of the matrix.
 
     Example:
         >>> round(float(RandomMatrix(.2, seed=3).transition(10).trace()), 12)
@@ -164,10 +165,10 @@ class RandomMatrix(TransitionNoise):
 
 
 def random_transition(num_classes: int, trace: float, generator: torch.Generator) -> torch.Tensor:
-    """Draw a transition matrix with a given trace.
+    """Draw a random transition matrix with a given trace.
 
-    With eta = 1 - trace / N, class n is corrupted with probability eta + min(eta, 1 - eta) (a_n - mean a), a_n uniform
-    in [0, 1); the probabilities of its new classes are uniform on the simplex of the other classes.
+    With eta = 1 - trace / N, class n is corrupted with probability eta + min(eta, 1 - eta) (a_n - mean a), where a_n is
+    uniform in [0, 1). The probabilities of the new classes are uniform on the simplex over the other classes.
 
     Args:
         num_classes: N, at least 2.

@@ -1,8 +1,9 @@
-"""The base of noise models: a law that turns true labels into observed ones.
+"""The base class of noise models: a law that turns true labels into observed labels.
 
-Most models are a matrix: the observed label depends only on the true label (`TransitionNoise`). They all draw in the
-same way, so that noise of a higher rate contains noise of a lower rate: whatever the rate, a sample has one number u
-that decides whether it flips (u < flip probability) and one number v that selects its new class.
+Most models are given by a matrix: the observed label depends only on the true label (`TransitionNoise`). All models
+draw in the same way: each sample gets one number u, and flips if u < flip probability, and one number v, which selects
+the new class. These numbers do not depend on the rate. So the samples corrupted at a higher rate include all samples
+corrupted at a lower rate.
 """
 
 import math
@@ -21,14 +22,14 @@ __all__ = ["Noise", "Samples", "TransitionNoise", "at_least_two", "flip", "trans
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """The checked samples that a law corrupts, on the CPU.
+    """The samples that a law corrupts, checked and on the CPU.
 
     Args:
         labels: true classes, int64 (n,).
         num_classes: N.
         generator: the only source of randomness.
-        features: one row per sample, for the laws that depend on them.
-        ids: int64 (n,), for labels that were recorded.
+        features: one row per sample, for laws that depend on features.
+        ids: int64 (n,), for recorded labels.
     """
 
     labels: torch.Tensor
@@ -39,40 +40,40 @@ class Samples:
 
 
 class Noise(Component, family="noise"):
-    """Base of the noise models. A sample is corrupted when its observed label differs from its true one.
+    """Base class of noise models. A sample is corrupted if its observed label differs from its true label.
 
-    A model defines `_observe` and `effective_rate`; a model whose observed label depends on the true label alone
-    subclasses `TransitionNoise` and defines only its matrix.
+    A model defines `_observe` and `effective_rate`. If the observed label depends on the true label alone, the model
+    subclasses `TransitionNoise` and defines only the matrix.
 
-    There are two rates: the *nominal* rate is the parameter eta that a paper writes down; the *effective* rate is the
-    share of samples that end up corrupted. They differ (see `convert_rate`), so every run records both, and the
-    realised share of its own labels as well (see `realised`).
+    There are two rates. The *nominal* rate is the parameter eta as a paper states it. The *effective* rate is the
+    expected share of corrupted samples. The two can differ (see `convert_rate`), so every run records both, and also
+    the realised share of corrupted labels (see `realised`).
     """
 
     outputs_per_class: ClassVar[int] = 1
 
     @property
     def nominal_rate(self) -> float:
-        """The parameter `rate` (eta) as written, or NaN if the model has no single rate."""
+        """The parameter `rate` (eta), or NaN if the model has no single rate."""
         return float(getattr(self, "rate", math.nan))
 
     def num_outputs(self, num_classes: int) -> int:
-        """The number of labels that can be observed, and of network outputs: N, or 2N under latent-class noise."""
+        """The number of possible observed labels and of network outputs: N, or 2N under latent-class noise."""
         return self.outputs_per_class * num_classes
 
     def transition(self, num_classes: int) -> torch.Tensor:
-        """T[n, k] = P(observed k | true n), float64 (N, num_outputs); `TransitionNoise` has one.
+        """T[n, k] = P(observed k | true n), float64 (N, num_outputs); only defined for `TransitionNoise`.
 
         Raises:
             ValueError: the law has no matrix, because a flip depends on more than the true class.
         """
         raise ValueError(
-            f"{type(self).__name__} has no transition matrix, since its flips depend on more than the true class; "
-            "byrote.noise.realised gives the matrix of the labels it made"
+            f"{type(self).__name__} has no transition matrix, because its flips depend on more than the true class: "
+            "use byrote.noise.realised for the matrix of the labels it made"
         )
 
     def effective_rate(self, num_classes: int) -> float:
-        """Expected share of corrupted samples when the N classes are equally large."""
+        """Expected share of corrupted samples if the N classes have equal size."""
         raise NotImplementedError
 
     def corrupt(
@@ -87,13 +88,13 @@ class Noise(Component, family="noise"):
         """Draw the observed labels.
 
         Args:
-            labels: true classes in 0..N-1, integers in any container, shape (n,); n = 0 is legal, and so is a
-                class without a sample.
+            labels: true classes in 0..N-1, integers in any container, shape (n,). n = 0 and classes without samples are
+                allowed.
             num_classes: N, at least 2.
-            generator: a CPU generator, the only source of randomness: the same state gives the same labels, whatever
-                the state of the global generator. A model draws the same numbers at every rate.
-            features: one row per sample, any further shape (such as images), for the models that depend on them.
-            ids: the samples' stable ids, int64 (n,), for labels that were recorded.
+            generator: a CPU generator, the only source of randomness: the same state gives the same labels, regardless
+                of the global generator. A model draws the same numbers at every rate.
+            features: one row per sample, with any further shape (such as images), for models that depend on features.
+            ids: the stable ids of the samples, int64 (n,), for recorded labels.
 
         Returns:
             Observed labels in 0..num_outputs-1, int64 (n,), on the device of `labels`.
@@ -121,17 +122,17 @@ class Noise(Component, family="noise"):
         return self._observe(samples).to(true.device)
 
     def redrawn(self, labels: torch.Tensor, num_classes: int, generator: torch.Generator) -> torch.Tensor | None:
-        """The samples whose labels `corrupt` redraws when it starts from the same generator state.
+        """The samples whose labels `corrupt` redraws from the same generator state.
 
-        A law that redraws from all classes may draw the sample's own class again, and the observed label is then the
-        true one. So more samples are redrawn than corrupted: twice as many under `Uniform` with two classes.
+        A law that redraws from all classes can draw the true class again, and then the observed label is the true
+        label. So more samples are redrawn than corrupted: twice as many under `Uniform` with two classes.
 
         Args:
-            labels, num_classes, generator: as for `corrupt`; the generator must be in the state that `corrupt` starts
-                from.
+            labels, num_classes, generator: as for `corrupt`; the generator must be in the state from which `corrupt`
+                starts.
 
         Returns:
-            bool (n,), on the device of `labels`; None for a law without a redraw.
+            bool (n,), on the device of `labels`; None for a law that redraws no labels.
 
         Raises:
             ValueError, TypeError: as for `corrupt`.
@@ -159,7 +160,7 @@ class Noise(Component, family="noise"):
 
 
 class TransitionNoise(Noise, abstract=True):
-    """Base of the models that are a matrix T[n, k] = P(observed k | true n): a subclass defines `transition`."""
+    """Base class of models with a matrix T[n, k] = P(observed k | true n): a subclass defines `transition`."""
 
     def effective_rate(self, num_classes: int) -> float:
         """1 - tr(T) / N: the expected share of corrupted samples when the N classes are equally large."""
@@ -173,18 +174,18 @@ class TransitionNoise(Noise, abstract=True):
 def flip(
     samples: Samples, probability: torch.Tensor, targets: Callable[[int, torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
-    """Flip each label with its probability; every model draws in this way.
+    """Flip each label with its probability; all models draw in this way.
 
-    Sample i takes two uniform numbers: it flips if u_i < probability_i, and v_i picks the new class by inverting the
-    distribution function of its targets. Neither number depends on the probabilities. So a larger probability corrupts
+    Sample i gets two uniform numbers. It flips if u_i < probability_i, and v_i picks the new class by inversion of the
+    cumulative distribution of its targets. Neither number depends on the probabilities. So larger probabilities corrupt
     a superset of the samples, and samples corrupted in both cases get the same new class.
 
     Args:
-        samples: their generator is advanced by 2n numbers.
+        samples: the samples; 2n numbers are drawn from their generator.
         probability: float64 (n,), the probability that the label is changed.
-        targets: called once for each true class, in order, with the class and the indices of its f samples that flip;
-            returns the weights of the new classes, (num_outputs,) for all of them or (f, num_outputs). The weights need
-            not sum to 1; the weight of the true class is 0.
+        targets: called once for each true class, in order, with the class and the indices of its f flipping samples. It
+            returns the weights of the new classes, (num_outputs,) for all these samples or (f, num_outputs). The
+            weights need not sum to 1; the weight of the true class is 0.
 
     Returns:
         int64 (n,).
@@ -199,19 +200,19 @@ def flip(
         weights = targets(true, own)
         if len(own):
             upto = weights.cumsum(-1).expand(len(own), -1)
-            # divided by its last value, so that it ends at exactly 1, which is above every v
+            # divided by the last value, so that it ends at exactly 1, above every v
             observed[own] = torch.searchsorted(upto / upto[:, -1:], v[own, None], right=True)[:, 0]
     return observed
 
 
 def uniforms(size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """The two uniform numbers of each sample: u, which decides whether it flips, and v, which selects its class."""
+    """Draw two uniform numbers per sample: u, by which the sample flips or not, and v, which selects its new class."""
     u, v = torch.rand(size, 2, dtype=torch.float64, generator=generator).T
     return u, v
 
 
 def transition_matrix(rows: torch.Tensor) -> torch.Tensor:
-    """Turn moving probabilities, float64 (N, outputs) with zeros at [n, n], into a matrix whose rows sum to 1."""
+    """Turn flip probabilities, float64 (N, outputs) with zeros at [n, n], into a matrix with rows that sum to 1."""
     matrix = rows.clone()
     matrix.diagonal().copy_(1 - rows.sum(1))
     return matrix
@@ -225,10 +226,10 @@ def _off_diagonal(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def at_least_two(law: str, num_classes: int) -> int:
-    """N, the number of classes that a law is made for.
+    """Check N, the number of classes of a law.
 
     Raises:
-        ValueError: fewer than two, or not a whole number.
+        ValueError: N is less than two or not a whole number.
     """
     if not isinstance(num_classes, Integral) or num_classes < 2:
         raise ValueError(f"{law} needs at least two classes, got {num_classes!r}")
@@ -236,11 +237,12 @@ def at_least_two(law: str, num_classes: int) -> int:
 
 
 def _checked(model: Noise, labels: Any, num_classes: int, generator: torch.Generator) -> torch.Tensor:
-    """The checked labels as int64, on their device."""
+    """Check the labels and return them as int64, on their device."""
     at_least_two(type(model).__name__, num_classes)
     checked = checks.class_labels("labels", labels, num_classes)
     if generator.device.type != "cpu":
         raise ValueError(
-            f"expected a CPU generator, so that labels agree on every machine, got one on {generator.device}"
+            "expected a CPU generator, so that labels are the same on every machine, got a generator on "
+            f"{generator.device}"
         )
     return checked

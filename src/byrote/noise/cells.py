@@ -1,4 +1,4 @@
-"""Integer columns of a CSV or Parquet file: all cells must be integers, and an error names the first that is not."""
+"""Read integer columns of a CSV or Parquet file: all cells must be integers; an error names the first bad cell."""
 
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,18 @@ from byrote.component import did_you_mean
 
 __all__ = ["integer_columns"]
 
-_Types = dict[str, tuple[str, str]]  # from the names of columns to their names in SQL and their types
+_Types = dict[str, tuple[str, str]]  # maps the name of each column to its name in SQL and its type
 
 
 def integer_columns(path: Path, names: tuple[str, ...]) -> list[torch.Tensor]:
-    """Columns of a file as int64 (n,).
+    """Read columns of a file as int64 (n,).
 
     Args:
         path: a plain .csv file with a header and commas, or a .parquet file.
         names: the names of the columns.
 
     Raises:
-        ValueError: not such a file, a missing column, or a cell that is not an integer.
+        ValueError: a wrong kind of file, a missing column, or a cell that is not an integer.
     """
     kind = path.suffix[1:].lower()
     with inputs.table_name(path) as link, duckdb.connect() as connection:
@@ -45,11 +45,11 @@ def integer_columns(path: Path, names: tuple[str, ...]) -> list[torch.Tensor]:
 
 
 class _Broken(ValueError):
-    """A header that cannot be read."""
+    """The header of the file cannot be read."""
 
 
 def _csv(path: Path, link: str) -> tuple[str, _Types]:
-    """A CSV file as a source in SQL, and its columns, all read as text, so that no type is guessed."""
+    """A CSV file as a source in SQL, and its columns; all are read as text, so that no type is guessed."""
     if not path.stat().st_size:
         return "", {}
     try:
@@ -70,9 +70,10 @@ def _parquet(connection: duckdb.DuckDBPyConnection, link: str) -> tuple[str, _Ty
 
 
 def _integer(cell: str, kind: str) -> tuple[str, str, str]:
-    """SQL expressions for a cell: whether it is missing, its integer (or NULL), whether it is true or false.
+    """SQL expressions for a cell: whether it is missing, its integer value (or NULL), and whether it is a boolean.
 
-    Whole floats count as integers, because programs write a column with missing values as floats.
+    Floats with integer values count as integers, because programs write an integer column with missing values as
+    floats.
     """
     if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "BLOB", "DATE", "TIME", "INTERVAL")):
         return f"({cell} IS NULL)", "NULL::BIGINT", "false"
@@ -95,7 +96,7 @@ def _integer(cell: str, kind: str) -> tuple[str, str, str]:
 def _whole(
     connection: duckdb.DuckDBPyConnection, source: str, path: Path, name: str, cell: str, kind: str
 ) -> "np.ndarray[Any, Any]":
-    """A column as int64; an error names the first cell without an integer."""
+    """Read a column as int64; an error names the first cell without an integer."""
     missing, value, truth = _integer(cell, kind)
     query = f"SELECT {missing} AS lost, {value} AS value, coalesce({truth}, false) AS truth FROM {source}"
     cells = connection.execute(query).fetchnumpy()

@@ -1,4 +1,4 @@
-"""Noise that depends on the sample: its parts (Xia et al. 2020), its distance or resemblance to another class."""
+"""Noise that depends on the sample: on its parts (Xia et al. 2020), or on its similarity to another class."""
 
 import math
 from collections.abc import Callable
@@ -11,21 +11,21 @@ from byrote.noise.base import Noise, Samples, flip
 
 __all__ = ["InstanceDependent", "LookAlike", "MarginDependent"]
 
-_ROWS = 8192  # number of samples measured at a time, to bound the memory in float64
-_PAIRS = 2**24  # number of distances in memory at a time
+_ROWS = 8192  # number of samples in one float64 block, to bound the memory
+_PAIRS = 2**24  # number of distances in one block
 
 
 class InstanceDependent(Noise):
     """Part-dependent noise: similar samples are corrupted to similar classes.
 
     Sample i flips with probability q_i, drawn from the normal law with mean eta and variance spread^2, truncated to the
-    unit interval. Each true class n has one random matrix W_n, (S, N) with standard normal entries, and the new class
-    is drawn from softmax(x_i W_y) over the classes other than y (Xia et al., "Part-dependent label noise", NeurIPS
-    2020, algorithm 2).
+    unit interval. Each true class n has one random matrix W_n, (S, N), with standard normal entries. The new class is
+    drawn from softmax(x_i W_y) over the classes other than y (Xia et al., "Part-dependent label noise", NeurIPS 2020,
+    algorithm 2).
 
-    The S features are used as they are: the larger their norm, the more certain the new class. Flatten and normalize
-    them like the network's inputs. Truncation moves the mean, so the effective rate is the mean of the truncated law:
-    .2055 for eta = .2. At eta = 0 nothing flips (the truncated law would still give .08).
+    The S features are used unchanged: the larger their norm, the more certain the new class. So flatten and normalize
+    them like the inputs of the network. Truncation changes the mean, so the effective rate is the mean of the truncated
+    law: .2055 for eta = .2. At eta = 0 no label flips (the truncated law would still have mean .08).
 
     Args:
         rate: eta, in [0, 1), the mean of the law before truncation.
@@ -69,21 +69,21 @@ class InstanceDependent(Noise):
 
 
 class MarginDependent(Noise):
-    """Samples near another class are corrupted more often, and to that class.
+    """The nearer a sample is to another class, the more often it is corrupted to that class.
 
-    With mu_n the mean features of true class n and k the class other than y whose mean is nearest to x, the
-    margin is the signed distance of x to the plane halfway between them,
+    Let mu_n be the mean features of true class n, and let k be the class other than y whose mean is nearest to x. The
+    margin is the signed distance of x to the plane halfway between mu_y and mu_k,
 
         m = (||x - mu_k||^2 - ||x - mu_y||^2) / (2 ||mu_k - mu_y||),
 
-    and the sample moves to k with log-odds a - strength (m - mean m) / std m; a is chosen so that the probabilities
-    have mean eta, whatever the class sizes. This is a simple stand-in for annotators who err where classes meet: the
-    polynomial-margin noise of Zhang et al. (ICLR 2021) without the classifier that it needs.
+    and the label changes to k with log-odds a - strength (m - mean m) / std m, where a is chosen so that the
+    probabilities have mean eta for any class sizes. This is a simple model of annotators who err where classes meet. It
+    is similar to the polynomial-margin noise of Zhang et al. (ICLR 2021), but needs no classifier.
 
     Args:
         rate: eta, in [0, 1), the expected share of corrupted samples.
-        strength: fall of the log-odds with one standard deviation of the margin, in [0, 1000]; 0: every sample flips
-            with the same probability, still to its nearest other class.
+        strength: decrease of the log-odds per standard deviation of the margin, in [0, 1000]; 0: all samples flip with
+            the same probability, each to its nearest other class.
 
     Example:
         >>> x = torch.tensor([[0.], [1.], [4.], [5.]])
@@ -96,7 +96,7 @@ class MarginDependent(Noise):
     strength: float = Field(default=2.0, ge=0, le=1000)
 
     def effective_rate(self, num_classes: int) -> float:
-        """The rate eta itself, since the flip probabilities are scaled to the mean eta."""
+        """The rate eta itself, because the flip probabilities are scaled to the mean eta."""
         return self.rate
 
     def _observe(self, samples: Samples) -> torch.Tensor:
@@ -111,26 +111,26 @@ class MarginDependent(Noise):
 
 
 class LookAlike(Noise):
-    """Samples that look like another class carry that class as their label.
+    """Samples that look like another class get that class as their label.
 
-    With d_k the distance from x to the nearest other sample of true class k, the class that x resembles is
-    k = argmin of d over the classes other than y, and the resemblance is
+    Let d_k be the distance from x to the nearest other sample of true class k. The class that x resembles is k = argmin
+    of d over the classes other than y, and the resemblance is
 
         s = (d_y - d_k) / (d_y + d_k),    in [-1, 1]; above 0 the nearest neighbor belongs to class k.
 
-    The n samples are ranked by s, the highest first. The sample of rank i (from 0) has r = (i + 1/2) / n and moves to
-    its class k with probability
+    The n samples are ranked by s, the highest first. The sample of rank i (from 0) has r = (i + 1/2) / n, and its label
+    changes to its class k with probability
 
         p = clip(1/2 + (eta - r) / min(eta, 1 - eta), 0, 1),
 
-    which has mean eta and never falls as eta rises: at eta = .2 the first tenth of the samples always moves, and the
-    last seven tenths never do. Samples of equal s share the mean of their p.
+    which has mean eta and never decreases as eta increases. At eta = .2 the labels of the first tenth of the samples
+    always change, and those of the last seven tenths never change. Samples with equal s get the mean of their p.
 
-    The difference from `MarginDependent`: there the flip probability depends on class means, falls off smoothly, and
-    stays above 0 for samples that resemble no other class. Here it depends on single neighbors, and such samples never
-    flip while eta is small. The observed label is then as predictable from the sample as the true label, so samples and
-    observed labels do not distinguish this law from clean labels. It takes all n^2 distances: about 2 n^2 S operations
-    in float64.
+    In `MarginDependent`, the flip probability depends on class means, decreases smoothly, and is above 0 even for
+    samples that resemble no other class. In `LookAlike`, it depends on single neighbors, and samples that resemble no
+    other class never flip if eta is small. Then the observed label is as predictable from the sample as the true label,
+    so nobody can distinguish this law from clean labels by samples and observed labels alone. All n^2 distances are
+    computed: about 2 n^2 S operations in float64.
 
     Args:
         rate: eta, in [0, 1), the expected share of corrupted samples.
@@ -145,7 +145,7 @@ class LookAlike(Noise):
     rate: float = Field(default=0.2, ge=0, lt=1)
 
     def effective_rate(self, num_classes: int) -> float:
-        """The rate eta itself, since the mean of the flip probabilities is eta."""
+        """The rate eta itself, because the mean of the flip probabilities is eta."""
         return self.rate
 
     def _observe(self, samples: Samples) -> torch.Tensor:
@@ -174,7 +174,7 @@ def _to_nearest(
     pull: Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]],
     samples: Samples,
 ) -> torch.Tensor:
-    """Flip each sample with the probability, and to the class, that `pull` computes from features, labels, and N."""
+    """Flip each sample with the probability and to the class that `pull` computes from features, labels, and N."""
     x = _rows(law, samples)
     if len(x) == 0:
         return samples.labels.clone()
@@ -198,14 +198,14 @@ def _counts(law: type[Noise], labels: torch.Tensor, num_classes: int) -> torch.T
     counts = labels.bincount(minlength=num_classes)
     if int((counts > 0).sum()) < 2:
         raise ValueError(
-            f"{law.__name__} needs samples of at least two classes, because a label moves to the nearest other class; "
-            f"got only class {int(labels[0])}"
+            f"{law.__name__} needs samples of at least two classes, because a label changes to the nearest other "
+            f"class, got only class {int(labels[0])}"
         )
     return counts
 
 
 def _margins(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Signed distance to the plane between own and nearest other class mean, (n,), and the other class, (n,)."""
+    """Signed distance to the plane between own and nearest other class mean, (n,), and that other class, (n,)."""
     counts = _counts(MarginDependent, labels, num_classes)
     means = torch.zeros(num_classes, x.shape[1], dtype=torch.float64)
     for true in counts.nonzero()[:, 0].tolist():
@@ -216,7 +216,7 @@ def _margins(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[t
     between = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist")
     margins, nearest = [], []
     for rows, true in zip(torch.split(x, _ROWS), torch.split(labels, _ROWS), strict=True):
-        # ||x - mu_k||^2 = ||x||^2 - 2 s_k, so a difference in s is half a difference in squared distance
+        # ||x - mu_k||^2 = ||x||^2 - 2 s_k, so differences in s are half the differences in squared distance
         s = (rows.double() - center) @ means.T - means.square().sum(1) / 2  # (B, N)
         own_s = s.gather(1, true[:, None])[:, 0]
         s[:, counts == 0] = -math.inf
@@ -228,8 +228,8 @@ def _margins(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[t
 
 
 def _with_mean(log_odds: torch.Tensor, rate: float) -> torch.Tensor:
-    """Probabilities sigmoid(a + log_odds) with a such that their mean is `rate`, by bisection."""
-    middle = torch.logit(torch.tensor(rate, dtype=torch.float64))  # -inf at rate 0, where a is -inf as well
+    """Probabilities sigmoid(a + log_odds), where bisection finds the a for which their mean is `rate`."""
+    middle = torch.logit(torch.tensor(rate, dtype=torch.float64))  # -inf at rate 0, where a is also -inf
     low, high = middle - log_odds.max(), middle - log_odds.min()
     for _ in range(100):
         a = (low + high) / 2
@@ -238,7 +238,7 @@ def _with_mean(log_odds: torch.Tensor, rate: float) -> torch.Tensor:
 
 
 def _resemblance(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """How much more each sample resembles its nearest other class than its own, (n,), and the other class, (n,)."""
+    """How much more each sample resembles its nearest other class than its own class, (n,), and that class, (n,)."""
     sizes = _counts(LookAlike, labels, num_classes).tolist()
     order = labels.argsort(stable=True)  # so that each class is one slice
     points = x[order].double()

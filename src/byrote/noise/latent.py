@@ -1,4 +1,4 @@
-"""Latent-class noise: every class is split into two classes that cannot be distinguished."""
+"""Latent-class noise: every class is split into two classes that cannot be told apart."""
 
 from typing import ClassVar
 
@@ -11,11 +11,11 @@ __all__ = ["LatentClass"]
 
 
 class LatentClass(TransitionNoise):
-    """With probability q the label y is moved to the new class y + N: 2N outputs are trained, N classes tested.
+    """With probability q the label y becomes the new class y + N: 2N outputs are trained, N classes are tested.
 
-    T[n, n] = 1 - q, T[n, N + n] = q, of shape (N, 2N). A moved label still names the right class, but nothing in the
-    sample shows that it was moved (appendix of the memorization-dilation paper, known from its released code). A moved
-    sample counts as corrupted; in test accuracy an output k >= N counts as class k - N.
+    T[n, n] = 1 - q, T[n, N + n] = q, of shape (N, 2N). A moved label still stands for the right class, but nothing in
+    the sample shows that the label was moved (appendix of the memorization-dilation paper; the details are from its
+    released code). A moved sample counts as corrupted. For the test accuracy, an output k >= N counts as class k - N.
 
     Args:
         rate: q, in [0, 1), the expected share of moved samples.

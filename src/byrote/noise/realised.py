@@ -1,4 +1,4 @@
-"""The noise that a set of labels actually has: its counts, its matrix and its rate."""
+"""Measure the noise that a set of labels actually has: counts, matrix and rate."""
 
 import math
 from dataclasses import dataclass
@@ -27,33 +27,33 @@ class Realised:
 
     @property
     def corrupted(self) -> int:
-        """Number of samples whose observed label differs from the true label."""
+        """The number of samples whose observed label differs from the true label."""
         return self.total - int(self.counts.diagonal().sum())
 
     @property
     def rate(self) -> float:
-        """Share of corrupted samples, NaN without samples."""
+        """The share of corrupted samples; NaN without samples."""
         return self.corrupted / self.total if self.total else math.nan
 
     @property
     def matrix(self) -> torch.Tensor:
-        """The share of class n observed as k, float64 (N, num_outputs); NaN in the row of a class without samples."""
+        """The share of class n observed as k, float64 (N, num_outputs); the row of a class without samples is NaN."""
         return self.counts.double() / self.counts.sum(1, keepdim=True)
 
     @property
     def class_rates(self) -> torch.Tensor:
-        """Share of corrupted samples of each true class, float64 (N,); NaN for a class without samples."""
+        """The share of corrupted samples in each true class, float64 (N,); NaN for a class without samples."""
         return 1 - self.matrix.diagonal()
 
 
 def realised(true: torch.Tensor, observed: torch.Tensor, num_classes: int, num_outputs: int | None = None) -> Realised:
-    """Count which true class was observed as which label.
+    """Count how often each true class was observed as each label.
 
     Args:
         true: classes in 0..N-1, integers (n,) in any container.
         observed: labels in 0..num_outputs-1, integers (n,) in any container.
         num_classes: N.
-        num_outputs: the number of labels that can be observed; N by default (2N for latent-class noise).
+        num_outputs: the number of possible observed labels; N by default (2N for latent-class noise).
 
     Returns:
         A frozen result with `.counts`, `.matrix`, `.rate`, `.corrupted`, `.class_rates`.

@@ -1,7 +1,8 @@
-"""Recorded labels: noisy labels in a file, so that others can train on exactly the same labels.
+"""Recorded labels: noisy labels saved in a file, so that others can train on exactly the same labels.
 
-A file has the columns `id`, `true` and `observed` (CSV or Parquet, by its suffix), one row per sample, in the order of
-the ids. A manifest beside it, `<file>.json`, has the SHA-256 of the content, which is the same for both formats.
+The file (CSV or Parquet, by its suffix) has the columns `id`, `true` and `observed` and one row per sample, in the
+order of the ids. The manifest `<file>.json` in the same folder has the SHA-256 of the content, which is the same for
+both formats.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ from byrote.noise.realised import realised
 __all__ = ["NoisyLabels", "Recorded", "load_labels", "save_labels"]
 
 _SUFFIXES = (".csv", ".parquet")
-_CACHE = "cache:"  # prefix of a path in the cache folder
+_CACHE = "cache:"  # prefix of a path that is relative to the cache folder
 _WRITERS = {".csv": "(FORMAT csv, HEADER)", ".parquet": "(FORMAT parquet)"}
 
 
@@ -43,7 +44,7 @@ class NoisyLabels:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the ids, then the true, then the observed labels, each as little-endian 64-bit integers."""
+        """SHA-256 of the ids, true labels and observed labels, in this order, as little-endian 64-bit integers."""
         content = torch.stack([self.ids, self.true, self.observed]).numpy()
         return hashlib.sha256(content.astype("<i8").tobytes()).hexdigest()
 
@@ -58,18 +59,18 @@ def save_labels(
     num_outputs: int | None = None,
     noise: Noise | None = None,
 ) -> str:
-    """Write noisy labels to a file, and its manifest beside it, each completely or not at all.
+    """Write noisy labels to a file and a manifest in the same folder, each completely or not at all.
 
     Args:
         path: ends in .csv or .parquet; the manifest is `path` with .json appended.
-        ids: the samples' stable ids, integers (n,) without repetition.
+        ids: the stable ids of the samples, integers (n,) without repetition.
         true, observed: labels in 0..N-1 (observed: 0..num_outputs-1), integers (n,).
         num_classes: N.
-        num_outputs: labels that can be observed, when more than N.
-        noise: the model the labels were drawn from, for the manifest.
+        num_outputs: the number of possible observed labels, if more than N.
+        noise: the model from which the labels were drawn, for the manifest.
 
     Returns:
-        The SHA-256 of the content: what `load_labels(..., sha256=...)` and `Recorded(..., sha256=...)` take.
+        The SHA-256 of the content, for `load_labels(..., sha256=...)` and `Recorded(..., sha256=...)`.
 
     Raises:
         ValueError, TypeError: an unknown suffix, labels out of range, a repeated id, or different lengths.
@@ -117,16 +118,16 @@ def load_labels(path: str | Path, *, true: str = "true", observed: str = "observ
 
     Args:
         path: a .csv (with a header) or .parquet file with an `id` column.
-        true, observed: names of the two label columns, for files with other column names.
-        sha256: the expected hash of the content; if left out, the hash in the manifest, if there is a manifest.
+        true, observed: the names of the two label columns, for files with different column names.
+        sha256: the expected hash of the content; by default the hash in the manifest, if there is a manifest.
 
     Returns:
         The labels in the order of their ids.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: an unknown suffix, not a plain file, not such a file, a missing column, labels that are negative or
-            not integers, a repeated id, or a hash that is not `sha256` or the manifest's.
+        ValueError: an unknown suffix, a path that is not a plain file, unreadable content, a missing column, labels
+        that are negative or not integers, a repeated id, or a hash that differs from `sha256` or the manifest.
     """
     path = inputs.expanded(path)
     try:
@@ -138,25 +139,25 @@ def load_labels(path: str | Path, *, true: str = "true", observed: str = "observ
     for wanted, origin in ((sha256, "you asked for"), (_manifest_hash(path, true, observed), "its manifest says")):
         if wanted and wanted != labels.sha256:
             raise ValueError(
-                f"{path} holds other labels: {origin} sha256 {wanted}, but its content has {labels.sha256}"
+                f"{path} holds different labels: {origin} sha256 {wanted}, but its content has {labels.sha256}"
             )
     return labels
 
 
 class Recorded(Noise):
-    """Observed labels read from a file, found by sample id: labels by people, or noise that was made elsewhere.
+    """Observed labels read from a file and matched by sample id: human labels, or noise that was drawn elsewhere.
 
-    The law is unknown, so there is neither a nominal rate nor a transition matrix; the effective rate is that of the
-    whole file. `corrupt` needs `ids`, uses no random number, and raises an error if the true labels of the file are not
-    those of the data set.
+    The law is unknown, so there is no nominal rate and no transition matrix. The effective rate is the share of wrong
+    labels in the whole file. `corrupt` needs `ids`, uses no random numbers, and raises an error if the true labels in
+    the file differ from the labels of the data set.
 
     Args:
         path: a .csv or .parquet file with the columns `id`, `true_column` and `observed_column`. "cache:NAME" is the
-            file NAME in this machine's cache folder, so that a run has the same spec everywhere:
-            "cache:cifar10n/worst.csv" is what `byrote data get cifar10n` writes.
-        true_column, observed_column: the label columns' names.
-        sha256: the content's hash; pins the labels in the spec. Empty: any content (the hash in the manifest is still
-            checked).
+            file NAME in this machine's cache folder, so that a run has the same spec on every machine. For example,
+            `byrote data get cifar10n` writes "cache:cifar10n/worst.csv".
+        true_column, observed_column: the names of the label columns.
+        sha256: the hash of the content, which fixes the labels in the spec. Empty: any content (the hash in the
+            manifest is still checked).
     """
 
     path: str = Field(min_length=1)
@@ -171,10 +172,10 @@ class Recorded(Noise):
         return inputs.expanded(self.path) if inside == self.path else cache_folder() / inside
 
     def content(self) -> str:
-        """The digest of the labels, which is part of a run's name; equal labels in two formats have equal digests.
+        """The digest of the labels, a part of the name of a run; equal labels in both formats have equal digests.
 
-        It is empty for "cache:NAME", which stands for what `byrote data get` writes. So a run has the same name on
-        every machine, whether the file is there or not.
+        The digest is empty for "cache:NAME", a file that `byrote data get` writes. So a run has the same name on every
+        machine, even if the file is missing.
 
         Raises:
             FileNotFoundError, ValueError: see `load_labels`.
@@ -182,10 +183,10 @@ class Recorded(Noise):
         return "" if self.path.startswith(_CACHE) else _content(self, inputs.stamp([self.file]))
 
     def load(self) -> NoisyLabels:
-        """The file's content; see `load_labels`.
+        """Read the content of the file; see `load_labels`.
 
         Raises:
-            DataUnavailableError: "cache:NAME" is not in the cache folder.
+            DataUnavailableError: the file NAME of "cache:NAME" is not in the cache folder.
             FileNotFoundError, ValueError: see `load_labels`.
         """
         self._check_cache()
@@ -197,7 +198,7 @@ class Recorded(Noise):
             raise DataUnavailableError(f"{self.path} is not in {cache_folder()}; try `byrote data get {folder}`")
 
     def effective_rate(self, num_classes: int) -> float:
-        """Share of the file's samples whose observed label differs from the true label."""
+        """The share of samples in the file whose observed label differs from the true label."""
         labels = self.load()
         return realised(labels.true, labels.observed, num_classes).rate
 
@@ -222,7 +223,7 @@ class Recorded(Noise):
                 else ""
             )
             raise ValueError(
-                f"{self.path} was made for other data: the true labels of {int(other.sum())} of {len(wanted)} "
+                f"{self.path} was made for different data: the true labels of {int(other.sum())} of {len(wanted)} "
                 f"samples differ, such as id {int(wanted[other][0])}{from_one}"
             )
         observed = recorded.observed[place]
@@ -247,7 +248,7 @@ def _manifest(path: Path) -> Path:
 
 
 def _manifest_hash(path: Path, true: str, observed: str) -> str:
-    """The hash that the manifest has for the standard columns; empty without a manifest."""
+    """The hash of the standard columns in the manifest; empty without a manifest."""
     manifest = _manifest(path)
     if (true, observed) != ("true", "observed") or not manifest.is_file():
         return ""
@@ -259,7 +260,7 @@ def _manifest_hash(path: Path, true: str, observed: str) -> str:
 
 
 def _labels(path: Path, ids: torch.Tensor, true: torch.Tensor, observed: torch.Tensor) -> NoisyLabels:
-    """The labels, checked and in the order of the ids."""
+    """Check the labels and sort them by id."""
     for name, column in (("id", ids), ("true", true), ("observed", observed)):
         if column.is_floating_point() or column.is_complex():
             raise TypeError(f"{path}: {name} must be integers, got {column.dtype}")

@@ -1,4 +1,4 @@
-"""Noise that treats all classes alike, and the two meanings of its eta."""
+"""Noise that treats all classes alike, and conversion between the meanings of its rate eta."""
 
 import math
 from typing import ClassVar, Literal, get_args
@@ -12,11 +12,11 @@ from byrote.noise.base import TransitionNoise, at_least_two, transition_matrix, 
 __all__ = ["Clean", "Convention", "Symmetric", "Uniform", "convert_rate"]
 
 Convention = Literal["uniform", "symmetric", "odds"]
-"""What a noise rate counts: redrawn labels, corrupted samples, or corrupted samples per clean sample."""
+"""The meaning of a noise rate: redrawn labels, corrupted samples, or corrupted samples per clean sample."""
 
 
 class Clean(TransitionNoise):
-    """No noise: every observed label is the true one.
+    """No noise: every observed label is the true label.
 
     >>> Clean().corrupt(torch.tensor([2, 0]), 3, torch.Generator())
     tensor([2, 0])
@@ -29,12 +29,12 @@ class Clean(TransitionNoise):
 
 
 class Uniform(TransitionNoise):
-    """With probability eta the label is redrawn from ALL N classes, including its own.
+    """With probability eta the label is redrawn from ALL N classes, including the true class.
 
-    T[n, k] = (1 - eta) [n = k] + eta / N, so only eta (N-1)/N of the samples are corrupted: half of eta when N = 2.
+    T[n, k] = (1 - eta) [n = k] + eta / N, so only eta (N-1)/N of the samples are corrupted: eta / 2 if N = 2.
     This is the law of the memorization-dilation paper (Nguyen et al., ICLR 2023).
 
-    From one generator state `Uniform(eta)` and `Symmetric(eta (N-1)/N)` give the same labels, and a larger eta
+    From the same generator state, `Uniform(eta)` and `Symmetric(eta (N-1)/N)` give the same labels, and a larger eta
     corrupts a superset of the samples.
 
     Args:
@@ -55,17 +55,17 @@ class Uniform(TransitionNoise):
         return _evenly(self.rate * (N - 1) / N, N)
 
     def _redrawn(self, size: int, generator: torch.Generator) -> torch.Tensor:
-        """A sample is redrawn for u < eta, and it is also corrupted for u < eta (N-1)/N, the flip probability."""
+        """A sample is redrawn if u < eta; among these, it is corrupted if u < eta (N-1)/N, the flip probability."""
         u, _ = uniforms(size, generator)
         return u < self.rate
 
 
 class Symmetric(TransitionNoise):
-    """With probability eta the label moves to one of the OTHER classes, each with probability eta / (N-1).
+    """With probability eta the label changes to one of the OTHER classes, each with probability eta / (N-1).
 
     T[n, n] = 1 - eta, T[n, k] = eta / (N-1): eta is the expected share of corrupted samples. This is the law of most
-    work on robust losses (Ghosh et al., AAAI 2017; Patel & Sastry, PAKDD 2021). Under this noise a symmetric loss keeps
-    the order of risks for eta < (N-1)/N. A larger eta corrupts a superset of the samples.
+    work on robust losses (Ghosh et al., AAAI 2017; Patel & Sastry, PAKDD 2021). Under this noise, a symmetric loss
+    preserves the order of risks for eta < (N-1)/N. A larger eta corrupts a superset of the samples.
 
     Args:
         rate: eta, in [0, 1).
@@ -84,29 +84,29 @@ class Symmetric(TransitionNoise):
 
 
 def _evenly(rate: float, num_classes: int) -> torch.Tensor:
-    """The matrix that moves a label with probability `rate`, with equal chance for each other class."""
+    """The matrix that changes a label with probability `rate`, with equal chance for each other class."""
     away = torch.full((num_classes, num_classes), rate / (num_classes - 1), dtype=torch.float64)
     return transition_matrix(away.fill_diagonal_(0))
 
 
 def convert_rate(rate: float, num_classes: int, *, source: Convention, target: Convention) -> float:
-    """The same amount of noise under another meaning of eta.
+    """Convert a noise rate from one meaning of eta to another.
 
-    - "uniform": eta of `Uniform`, the share of redrawn labels; effective rate eps = eta (N-1)/N.
+    - "uniform": eta of `Uniform`, the share of redrawn labels; the effective rate is eps = eta (N-1)/N.
     - "symmetric": eta of `Symmetric`, the share of corrupted samples; eps = eta. Every model's `effective_rate` and the
       realised rate have this meaning.
     - "odds": corrupted samples per clean sample, eps / (1 - eps): the eta of the memorization-dilation model.
 
     Args:
-        rate: a rate in the source's meaning, at least 0.
+        rate: a rate in the meaning `source`, at least 0.
         num_classes: N, at least 2.
         source, target: the two meanings.
 
     Returns:
-        The rate in the target's meaning.
+        The rate in the meaning `target`.
 
     Raises:
-        ValueError: an unknown meaning, or a rate outside [0, 1) (odds: below 0) before or after the conversion.
+        ValueError: an unknown meaning, or a rate that is outside [0, 1) (for odds: below 0) before or after conversion.
 
     Example:
         >>> convert_rate(.4, 2, source="uniform", target="symmetric")

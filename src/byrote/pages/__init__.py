@@ -1,6 +1,6 @@
-"""What all pages share: the layout of an offline page, its style, its chart script, and how its template is filled.
+"""The common parts of all offline pages: layout, style, the script for charts, and the function that fills a template.
 
-An offline page is one file that loads nothing over any network: scripts, styles, pictures and data are inside it.
+An offline page is a single file that contains its scripts, styles, pictures and data and loads nothing over a network.
 """
 
 from importlib import resources
@@ -11,7 +11,7 @@ __all__ = ["fill", "text"]
 
 
 def text(part: str, name: str) -> str:
-    """A file of a package as text.
+    """Read a file of a package as text.
 
     >>> text("byrote.pages", "page.css").startswith(":root")
     True
@@ -20,12 +20,12 @@ def text(part: str, name: str) -> str:
 
 
 def fill(part: str, template: str, **context: object) -> str:
-    """A page as text.
+    """Fill a template and return the page as text.
 
     Args:
-        part: the package that holds the template, which may extend `layout.html.jinja` of this package.
+        part: the package that contains the template. The template may extend `layout.html.jinja` of `byrote.pages`.
         template: the name of the template.
-        context: the values of its variables; texts are escaped.
+        context: the values of the template's variables; strings are escaped.
 
     Raises:
         ModuleNotFoundError: the `report` extra is not installed.

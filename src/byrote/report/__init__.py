@@ -1,4 +1,4 @@
-"""One offline page from tables, figures and verdicts, and the numbers behind them as files.
+"""The report: an offline page with tables, figures and verdicts, and files with the numbers on the page.
 
 `write_report(analysis, verdicts, folder)` writes the page; `export_tables` and `export_figures` write the numbers.
 """

@@ -1,4 +1,4 @@
-"""What the page states about runs whose true labels are unknown: only how far predictions agree with the given ones."""
+"""The page's statements about runs with unknown true labels: how often predictions agree with the given labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHARES = ("j1", "given_agreement", _HELD_OUT)
 
 
 def given_settings(analysis: Analysis) -> list[Selection]:
-    """The settings whose labels are only given."""
+    """The settings whose true labels are unknown."""
     if not analysis.given.any():
         return []
     selections = (one.where(analysis.given[one.runs]) for one in rated(analysis))
@@ -26,10 +26,10 @@ def given_settings(analysis: Analysis) -> list[Selection]:
 
 
 def agreement_tables(analysis: Analysis) -> list[dict[str, Any]]:
-    """A table for each setting whose labels are only given, with a row per loss and added noise; means over seeds.
+    """A table for each setting with unknown true labels: means over seeds, with a row for each loss and added noise.
 
     J1 is the agreement with the labels used in training, added noise included; the other two columns are the agreement
-    with the given labels. `rate` is the noise rate of the rows that the page shows first.
+    with the given labels. `rate` in a table is the noise rate whose rows the page shows first.
     """
     every = given_settings(analysis)
     names = losses_of(every)
@@ -54,7 +54,7 @@ def _rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
 
 
 def agreement_sentence(analysis: Analysis) -> str:
-    """How well the losses reproduce the given labels of held-out samples; empty if there are no such runs."""
+    """A sentence on how well losses reproduce the given labels of held-out samples; empty if all labels are known."""
     every = given_settings(analysis)
     if not every:
         return ""
@@ -62,7 +62,7 @@ def agreement_sentence(analysis: Analysis) -> str:
     last = one.at_rate(min(one.rates))
     means = [m for m in last.means(("loss",), (_HELD_OUT,)) if m[_HELD_OUT] is not None]
     runs = count(int(analysis.given.sum()), "run")
-    start = f"The labels of {runs} are only given, and which of them are wrong is not known"
+    start = f"The labels of {runs} are only given: nobody has checked which of them are wrong"
     if not means:
         return f"{start}."
     means.sort(key=lambda mean: -mean[_HELD_OUT])
@@ -81,7 +81,7 @@ def _with_interval(mean: dict[str, Any]) -> str:
 
 
 def given_limits(analysis: Analysis) -> list[str]:
-    """What the page cannot state about runs whose true labels are unknown."""
+    """A note that claims and figures about true labels leave out the runs whose true labels are unknown."""
     if not analysis.given.any():
         return []
     runs = int(analysis.given.sum())

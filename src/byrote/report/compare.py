@@ -1,4 +1,4 @@
-"""Two stores or results folders compared: which common runs are equal, and the verdicts on the claims in each."""
+"""Compare two stores or results folders: are the common runs equal, and what are the verdicts on the claims?"""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ _NAMES = ("run", "key")
 
 @dataclass(frozen=True)
 class Difference:
-    """How the run of one key differs between two folders.
+    """How a run that is in both folders differs between them.
 
     Attributes:
         key, part: the run.
-        what: in one sentence, such as "j1 differs from epoch 4 on, by at most .0125; 3 of 41 readings differ".
+        what: the difference in one sentence, such as "j1 differs from epoch 4 on, by at most .0125; 3 of 41 readings
+            differ".
         readings: the readings that differ.
         files: the files of the run that are in both folders with different checksums.
     """
@@ -43,10 +44,10 @@ class Comparison:
 
     Attributes:
         common: the number of runs in both.
-        equal: how many of the common runs have the same readings to the bit in every epoch, and the same files where
-            both folders keep files.
+        equal: how many of the common runs have bitwise equal readings in every epoch, and equal files if both folders
+            keep files.
         only_first, only_second: the number of runs that only the first or only the second folder has.
-        different: the runs in both that are not equal.
+        different: the common runs that are not equal.
         unshared: the readings that only one of the folders has; they are not compared.
         claims: a row per claim that at least one folder tests: `claim`, `same` (whether the two verdicts have the same
             words), `first`, `first_estimate`, `first_interval`, `first_runs`, and the same columns for `second`.
@@ -68,8 +69,8 @@ class Comparison:
 def compare(first: Store, second: Store) -> Comparison:
     """Compare two folders run by run and claim by claim.
 
-    Equal means equal to the bit: NaN equals NaN, and 0 differs from -0. Runs are matched by their keys, so only runs of
-    the same spec, files and modules are compared. The verdicts are computed now from each folder's runs.
+    Equal means bitwise equal: NaN equals NaN, and 0 differs from -0. Runs are matched by their keys, so only runs with
+    the same spec, files and modules are compared. The verdicts are computed again from the runs of each folder.
 
     Args:
         first, second: `byrote.open(DIR)`.
@@ -105,11 +106,11 @@ def _keys(store: Store) -> list[str]:
     return [str(key) for key in runs["key"].tolist()] if len(runs) else []
 
 
-_Differing = dict[str, tuple[int, float]]  # by reading: the first epoch that differs, and the largest difference
+_Differing = dict[str, tuple[int, float]]  # for each reading, the first epoch that differs and the largest difference
 
 
 def _different(histories: Sequence[Table], shared: Sequence[str], readings: Sequence[str]) -> dict[str, _Differing]:
-    """The runs that differ, with the readings that differ (none are named if other epochs were evaluated)."""
+    """The runs that differ, with the names of the differing readings (no names if different epochs were evaluated)."""
     spans = [_spans(history) for history in histories]
     epochs = [np.asarray(history["epoch"]) if len(history) else np.zeros(0) for history in histories]
     differing: dict[str, _Differing] = {}
@@ -148,7 +149,7 @@ def _spans(history: Table) -> dict[str, slice]:
 
 
 def _apart(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where two columns differ to the bit; NaN equals NaN."""
+    """A mask that is true where two columns are not bitwise equal; NaN equals NaN."""
     if one.dtype.kind == "O" or two.dtype.kind == "O":
         return np.asarray(one.astype(str) != two.astype(str))
     numbers = [np.asarray(column, dtype=np.float64) for column in (one, two)]
@@ -157,7 +158,7 @@ def _apart(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _gap(one: Any, two: Any) -> float:
-    """The difference of two values; infinite if one is absent or is not a number."""
+    """The absolute difference of two values; infinite if a value is absent or is not a number."""
     try:
         gap = abs(float(one) - float(two))
     except (TypeError, ValueError):
@@ -183,7 +184,7 @@ def _sentence(
 
 
 def _files_that_differ(first: Store, second: Store, key: str) -> tuple[str, ...]:
-    """The files of a run that both stores keep, and whose checksums differ."""
+    """The files of a run that are in both stores with different checksums."""
     if not is_key(key) or not all((one.root / key / MANIFEST).is_file() for one in (first, second)):
         return ()
     files = [read_manifest(one.root, key)["files"] for one in (first, second)]

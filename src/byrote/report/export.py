@@ -1,4 +1,4 @@
-"""The numbers behind the tables and figures of the page, as CSV, Parquet and LaTeX files."""
+"""Export the numbers in the tables and figures of the page as CSV, Parquet and LaTeX files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CAPTIONS = {
 
 
 def table_rows(analysis: Analysis, verdicts: Sequence[Verdict]) -> dict[str, list[Row]]:
-    """The rows of every table of the page by the table's name, with all digits; empty tables are left out.
+    """The rows of the page's tables by the name of the table, with all digits; empty tables are left out.
 
     Args:
         analysis: `byrote.open(DIR).analysis`.
@@ -64,7 +64,7 @@ def export_tables(tables: dict[str, list[Row]], folder: str | Path, form: Form) 
 
 
 def export_figures(figures: Sequence[Figure], folder: str | Path, form: Form) -> list[Path]:
-    """Write the numbers behind figures into a folder, a file per figure.
+    """Write the numbers that figures show into a folder, with one file for each figure.
 
     Args:
         figures: the result of `byrote.figures.draw(analysis)`.
@@ -92,7 +92,7 @@ def _verdict(one: Verdict) -> Row:
 
 
 def _flat(detail: Row) -> Row:
-    """One check, with its interval as two numbers."""
+    """The row of one check, with the ends of its interval as two columns."""
     row: Row = {}
     for name, value in detail.items():
         pair = isinstance(value, (list, tuple)) and len(value) == 2
@@ -105,5 +105,5 @@ def _plain(value: Any) -> Any:
 
 
 def _means(selections: Sequence[Selection], columns: Sequence[str]) -> list[Row]:
-    """Means over seeds at the end of training, largest settings first."""
+    """The means over seeds at the end of training, with the largest settings first."""
     return [{"setting": one.title, **row} for one in selections for row in one.means(("loss", "rate"), columns)]

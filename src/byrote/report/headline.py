@@ -18,7 +18,7 @@ __all__ = ["claims_sentence", "geometry_sentence", "headline", "labels_sentence"
 
 
 def headline(analysis: Analysis, verdicts: Sequence[Verdict]) -> list[str]:
-    """What the losses did to the wrong labels, how that changed the geometry, and which claims held."""
+    """Sentences on how much each loss memorizes, how features spread as more is memorized, and which claims hold."""
     one = _main(analysis.known)
     of_runs = [] if one is None else [labels_sentence(one), geometry_sentence(one)]
     sentences = (*of_runs, agreement_sentence(analysis), claims_sentence(verdicts))
@@ -26,7 +26,7 @@ def headline(analysis: Analysis, verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def _main(analysis: Analysis) -> Selection | None:
-    """The setting with wrong labels in which the most losses were run; of several, the one with the most runs."""
+    """The setting with wrong labels that has the most losses, and among settings with equally many, the most runs."""
     noisy = one_each(rated(analysis), NETWORK, lambda one: max(one.rates) > 0)
     return max(noisy, key=lambda one: (len(one.losses), len(one)), default=None)
 
@@ -44,7 +44,7 @@ def _means(one: Selection, column: str) -> dict[str, float]:
 
 
 def labels_sentence(one: Selection) -> str:
-    """Which loss repeats the most wrong labels, which the fewest, and how often the latter predicts the true class.
+    """Which losses repeat the most and the fewest wrong labels, and how often the latter loss predicts the true class.
 
     Args:
         one: the runs of one setting, some of them with noise.
@@ -62,7 +62,8 @@ def labels_sentence(one: Selection) -> str:
     seen = _mean(last.of_losses(least), "corrupted_as_true")
     return (
         f"{where}, {most} ends by repeating {percent(high)} of the wrong labels and {least} {percent(low)}, the most "
-        f"and the least of {count(len(repeated), 'loss')}; {least} gives {percent(seen)} of them their true class."
+        f"and the least of {count(len(repeated), 'loss')}. {least} predicts the true class for {percent(seen)} of the "
+        "samples with wrong labels."
     )
 
 

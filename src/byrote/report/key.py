@@ -1,4 +1,4 @@
-"""The key at the top of the page: every abbreviation and letter in words, with a link to the full glossary."""
+"""The key at the top of the page: the meaning of every abbreviation and letter, with a link to the glossary."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LETTERS = {
     "n": "number of seeds, runs or images behind a number",
 }
 OF_TRUE_LABELS = frozenset({"ρ, rho", "J2", "m", "t", "a", "mem", "D", "h, u"})
-"""The letters that a page does not use if all its labels are only given."""
+"""The letters that a page does not use if the true labels of all its runs are unknown."""
 PAPERS = {
     "MD": "Memorization-Dilation, Nguyen et al., ICLR 2023",
     "LF": "Does the Loss Function Matter?, Patel and Sastry, PAKDD 2021",
@@ -42,9 +42,9 @@ PAPERS = {
 
 
 def key(analysis: Analysis) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The abbreviations of losses, letters and papers with their meanings; further losses are explained by their kind.
+    """The abbreviations of losses, letters and papers with their meanings; other losses are explained by their kind.
 
-    If the labels of all runs are only given, the papers and the letters that depend on true labels are left out.
+    If the true labels of all runs are unknown, the papers and the letters about true labels are left out.
     """
     kinds = dict(zip(analysis.runs["loss"].tolist(), analysis.field("loss.kind").tolist(), strict=True))
     further = {name: str(kinds[name]).replace("_", " ") for name in in_order(list(kinds)) if name not in LOSSES}

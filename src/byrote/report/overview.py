@@ -1,4 +1,4 @@
-"""The map of claims by data set: the verdicts at a glance, each mark with its word and its first estimate."""
+"""The map of claims by data set: an overview of the verdicts, each with its sign, its word and its first estimate."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["TOGETHER", "claims_map", "first_estimate"]
 
 Cell = dict[str, str]
 TOGETHER = "judged over all data sets together"
-"""What the map shows for a claim that was tested, but not on each data set by itself."""
+"""The text of the map for a claim that was tested, but not on each data set separately."""
 
 
 def claims_map(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """A row for each claim, a column for all runs together and one for each data set.
+    """The map of claims: a row for each claim, a column for all runs together, and a column for each data set.
 
     Args:
         verdicts: the result of `byrote.claims.evaluate(analysis)`.
 
     Returns:
         `columns`, the data sets; `groups`, the rows of each paper, each with the id and statement of its claim and a
-        cell per column; `legend`, the signs that occur, each with its word. The result is empty if nothing was tested.
+        cell per column; `legend`, the signs on the map, each with its word. Without tested claims it is empty.
     """
     if all(one.word == "not tested" for one in verdicts):
         return {}

@@ -1,4 +1,4 @@
-"""The page itself: its contents are gathered, one template is filled, and the figures are written beside it."""
+"""The page of a report: gather its contents, fill its template, and write the files of figures and tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from byrote.report.words import opening
 __all__ = ["OPENED", "render", "write_report"]
 
 OPENED = 4
-"""How many figures are unfolded when the page is opened; the others are titles that unfold on a click."""
+"""How many figures are expanded when the page is opened; the others expand when a reader clicks on their titles."""
 
 
 _SCRIPTS = (("byrote.pages", "charts.js"), ("byrote.pages", "parts.js"), ("byrote.report", "page.js"))
@@ -55,7 +55,9 @@ def write_report(
         byrote.files.WriteError: the disk is full or read-only.
     """
     if not len(analysis.runs):
-        raise ValueError("a report needs at least one finished run, got none; `byrote status` says what is missing")
+        raise ValueError(
+            "a report needs at least one finished run, but there is none; `byrote status` shows which runs are missing"
+        )
     folder = Path(folder)
     drawn = drawn or draw_into(folder / "figures", analysis)
     tables = table_rows(analysis, verdicts)
@@ -75,9 +77,9 @@ def render(
 
     Args:
         analysis: the runs.
-        verdicts: the verdicts on them.
+        verdicts: the verdicts on the claims.
         drawn: the figures.
-        raised: for the name of each figure whose function raised an exception, the exception in one sentence.
+        raised: the exceptions that figures raised, each in one sentence, by the name of the figure.
         tables: the names of the CSV files in the folder `tables` beside the page, to which the page links.
     """
     context = _context(analysis, verdicts, drawn)
@@ -85,7 +87,7 @@ def render(
 
 
 def _title(study: str) -> str:
-    """The title of a built-in study, read as data; the name of any other study."""
+    """The title of a built-in study, or the name of any other study."""
     try:
         return str(tomllib.loads(text("byrote.studies", f"{study}.toml")).get("title") or study)
     except (OSError, ValueError):
@@ -93,7 +95,7 @@ def _title(study: str) -> str:
 
 
 def _example(commands: Sequence[dict[str, Any]]) -> str:
-    """The first cell's command, for a reader without JavaScript."""
+    """The command for the first cell, which readers without JavaScript see."""
     if not commands:
         return ""
     command = str(commands[0]["command"])

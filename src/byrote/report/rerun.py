@@ -1,4 +1,4 @@
-"""The exact command that trains one stored run again."""
+"""The command line that trains a stored run again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["command", "seeds", "toml", "varying"]
 
 
 def toml(value: object) -> str:
-    """A value as `--set` takes it, in one line of TOML; inside a table, None means the default and is left out.
+    """A value in one line of TOML, as `--set` expects it; None inside a table means the default and is left out.
 
     >>> toml({"kind": "step", "every": 12, "gamma": 0.1, "seed": None})
     '{kind = "step", every = 12, gamma = 0.1}'
@@ -35,7 +35,7 @@ def toml(value: object) -> str:
 
 
 def varying(specs: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """The dotted paths of the fields in which the specs of a plan differ; a component counts as one field.
+    """The dotted paths of the fields that differ among the specs of a plan; a component is one field.
 
     >>> sorted(varying([{"seed": 0, "training": {"epochs": 3}}, {"seed": 1, "training": {"epochs": 3}}]))
     ['seed']
@@ -46,10 +46,10 @@ def varying(specs: Iterable[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def command(spec: Mapping[str, Any], differing: Iterable[str], about: Mapping[str, Any], key: str) -> str:
-    """`byrote run STUDY --limit 1 --set ...` that trains this spec and no other.
+    """The command `byrote run STUDY --limit 1 --set ...` that trains exactly this spec.
 
-    Overrides replace every value in a study, axes included. Naming each field that differs anywhere in the plan
-    therefore turns all points of the plan into this one run.
+    Overrides replace every value in a study, axes included. If the command sets each field that differs anywhere in the
+    plan, all points of the plan become this one run.
 
     Args:
         spec: the run's full spec.
@@ -70,7 +70,7 @@ def command(spec: Mapping[str, Any], differing: Iterable[str], about: Mapping[st
 
 
 def seeds(spec: Mapping[str, Any], differing: Iterable[str]) -> str:
-    """The end of a command that `command` made: the seeds of one run, if they differ within the plan.
+    """The last arguments of a command from `command`: the seeds of one run, if they differ within the plan.
 
     >>> seeds({"seed": 3, "noise_seed": None}, {"seed", "loss"})
     '--set seed=3'
@@ -83,7 +83,7 @@ def _set(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _flat(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted paths to values; a component (a mapping with a `kind`) stays whole, because its fields belong together."""
+    """Values by dotted path; a component (a mapping with a `kind`) stays whole, because its fields belong together."""
     flat: dict[str, Any] = {}
     for name, value in spec.items():
         if isinstance(value, Mapping) and "kind" not in value:

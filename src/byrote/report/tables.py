@@ -1,4 +1,4 @@
-"""The page's tables: resistance by loss and noise rate, what was run on which machine, and each cell's command."""
+"""The tables of the page: resistance by loss and noise rate, the parts of the study, machines, and commands."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ __all__ = ["SHARES", "cells", "environment", "limits", "parts", "resistance_tabl
 SHARES = ("j1", "j2", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
 """The shares at the end of training in the table of resistance: J1, J2, m, t and a."""
 _SIZES = {"n_train": "training images", "n_test": "test images", "feature_width": "M"}
-_LISTED = 20  # how many of the failed runs are named
+_LISTED = 20  # the largest number of failed runs listed by name
 _SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind")
 
 
 def resistance_tables(analysis: Analysis) -> list[dict[str, Any]]:
-    """J1, J2, m, t, a and the gap J2(eta) - J2(0) after training: a table per setting, a row per loss and eta.
+    """A table per setting with J1, J2, m, t, a and the gap J2(eta) - J2(0) after training, by loss and eta.
 
-    `rate` is the noise rate of the rows that the page shows first.
-    Runs whose labels are only given have tables of their own, see `byrote.report.agreement`.
+    `rate` in a table is the noise rate whose rows the page shows first.
+    Runs with unknown true labels have separate tables, see `byrote.report.agreement`.
     """
     every = rated(analysis.known)
     names = losses_of(every)
@@ -71,14 +71,14 @@ def _resistance_rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
 
 
 def _gap(one: Selection, rate: float) -> str:
-    """J2 at a rate minus J2 at 0 in points, as a mean over the seeds that have both rates; a dash if no seed does."""
+    """J2 at a rate minus J2 at rate 0, in points: the mean over the seeds with both rates, or a dash without seeds."""
     noisy, clean = ((at.last("j2"), at.seeds.tolist(), [0] * len(at)) for at in (one.at_rate(rate), one.at_rate(0.0)))
     gap = paired_difference(noisy, clean).estimate()
     return f"{100 * gap.value:+.1f}".replace("-", "−") if gap.n else "–"
 
 
 def parts(analysis: Analysis) -> list[dict[str, Any]]:
-    """What each part of the study ran: its data, losses, rates, seeds, and the fields of its specs."""
+    """A row for each part of the study: its data, losses, rates, seeds, and the fields of its specs."""
     runs, rows = analysis.runs, []
     for part in dict.fromkeys(runs["part"].tolist()):
         mine = runs["part"] == part
@@ -101,7 +101,7 @@ def parts(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _facts(analysis: Analysis, mine: NDArray[np.bool_]) -> list[dict[str, str]]:
-    """The noise laws, networks and sizes of some runs, and further fields of their settings that are not all empty."""
+    """The noise laws, networks and sizes of some runs, and the other fields of their settings that have values."""
     runs = analysis.runs
     networks = [network_name(str(kind)) for kind in dict.fromkeys(runs["network"][mine].tolist())]
     facts = {"noise": _distinct(list(dict.fromkeys(runs["noise"][mine].tolist()))), "network": _distinct(networks)}
@@ -127,7 +127,7 @@ def _unique(values: Iterable[Any]) -> list[Any]:
 
 
 def _distinct(values: list[Any]) -> str:
-    """Some values in words: all if there are at most four, otherwise the first and the last."""
+    """A text that lists all values if there are at most four, and otherwise the first and the last."""
     words = list(dict.fromkeys(_word(value) for value in values))
     return " or ".join(words) if len(words) <= 4 else f"{words[0]} to {words[-1]}"
 
@@ -139,7 +139,7 @@ def _word(value: Any) -> str:
 
 
 def cells(analysis: Analysis) -> list[dict[str, Any]]:
-    """For each part, setting, loss and rate: a command, and per seed the values of `SEEDS` and `KEY` in the command."""
+    """The command for each part, setting, loss and rate, and for each seed the values of its `SEEDS` and `KEY`."""
     runs, specs = analysis.runs, analysis.results.specs
     differing = varying(specs.values())
     title = {int(run): setting.title for setting in analysis.settings for run in setting.runs}
@@ -170,14 +170,14 @@ def cells(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _seed(spec: Mapping[str, Any]) -> str:
-    """The seed of a run, with the seeds of its noise and of its split if they are set separately."""
+    """The seed of a run, and the seeds of its noise and split if these are set separately."""
     apart = {name: spec.get(f"{name}_seed") for name in ("noise", "split")}
     words = [f"{name} {value}" for name, value in apart.items() if value is not None]
     return ", ".join([str(spec.get("seed", 0)), *words])
 
 
 def environment(analysis: Analysis) -> list[tuple[str, str]]:
-    """Where the runs and this page were made: machine and versions as recorded, without any path of this machine."""
+    """The machines and versions with which the runs and this page were made, without paths of files on this machine."""
     about = analysis.results.about
     facts: list[tuple[str, str]] = []
     if about.get("study"):
@@ -199,9 +199,12 @@ def environment(analysis: Analysis) -> list[tuple[str, str]]:
 
 
 def limits(analysis: Analysis) -> list[str]:
-    """The limits of this page's results, from the tables."""
+    """Sentences on the limits of the results, computed from the tables."""
     alone = [one.title for one in rated(analysis) if len(np.unique(one.seeds)) == 1 and max(one.rates) > 0]
-    lines = [f"{title}: one seed, so no interval over seeds; intervals there count samples." for title in alone]
+    lines = [
+        f"{title} has one seed and therefore no intervals over seeds; its intervals come from counts of samples."
+        for title in alone
+    ]
     if "n_train" in analysis.runs:
         low, high = (int(bound(analysis.last("n_train"))) for bound in (np.nanmin, np.nanmax))
         size = f"{low:,}" if low == high else f"{low:,} to {high:,}"
@@ -213,33 +216,35 @@ def limits(analysis: Analysis) -> list[str]:
     collapsed, runs = int(analysis.collapsed.sum()), len(analysis.runs)
     if collapsed:
         lines.append(
-            f"{collapsed} of {runs:,} runs collapsed (class means coincide): no NC1, no value relative to a distance."
+            f"{collapsed} of {runs:,} runs collapsed (class means coincide): NC1 and relative values are undefined."
         )
     lines += [*_variations(analysis), *_left_out(analysis), *given_limits(analysis)]
     changed, share = (
-        ("change", "") if analysis.given.all() else ("end up wrong", " ρ is the share wrong in the run itself.")
+        ("change", "")
+        if analysis.given.all()
+        else ("end up wrong", " ρ is the share of labels that are wrong in a run.")
     )
     lines.append(
-        "η is the nominal rate of the noise law. Uniform noise redraws among all classes, so η (N - 1)/N of the labels "
-        f"{changed}; symmetric noise moves to another class, so η of them do.{share}"
+        "η is the nominal rate of the noise law. Uniform noise redraws a label among all classes, so η (N - 1)/N of "
+        f"the labels {changed}. Symmetric noise moves a label to another class, so η of the labels {changed}.{share}"
     )
     return lines
 
 
 def _variations(analysis: Analysis) -> list[str]:
-    """The settings that most figures do not show."""
+    """A sentence on the settings that most figures do not show."""
     shown = {one.title for one in one_each(rated(analysis), NETWORK)}
     others = [setting.title for setting in analysis.settings if setting.title not in shown]
     if not others:
         return []
     return [
         "Most figures show one setting of each data set and network, the one with the most runs. The other settings "
-        f"are in the tables, and in the figures of what they vary: {'; '.join(others)}."
+        f"are in the tables, and in figures of the field that they vary: {'; '.join(others)}."
     ]
 
 
 def _left_out(analysis: Analysis) -> list[str]:
-    """The runs that are not on the page: failed runs, runs of older versions, runs without data, and missing runs."""
+    """Sentences on the runs that are not on the page: failed, of older versions, without data, or missing."""
     results, about = analysis.results, analysis.results.about
     failed = np.flatnonzero(results.runs["status"] == "failed")
     columns = (results.runs[name][failed[:_LISTED]].tolist() for name in ("part", "key", "error"))

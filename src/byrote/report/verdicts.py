@@ -1,4 +1,4 @@
-"""Verdicts as a table: plain words with a color and a sign, and the details on a click."""
+"""The table of verdicts: each verdict in plain words with a color and a sign, and details that unfold on a click."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAMILIES = {
 
 
 def row(verdict: Verdict) -> dict[str, Any]:
-    """One verdict as words."""
+    """The contents of one verdict's row as text."""
     filled = (name for detail in verdict.details for name, value in detail.items() if value not in (None, ""))
     names = list(dict.fromkeys(filled))
     return {
@@ -66,7 +66,7 @@ def _cell(value: object) -> str:
 
 
 def grouped(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """Verdicts by paper; verdicts of claims that could not be tested are kept apart."""
+    """Verdicts grouped by paper; the verdicts "not tested" are separate from the others."""
     groups = []
     for letter in dict.fromkeys(verdict.id[:1] for verdict in verdicts):
         own = [row(verdict) for verdict in verdicts if verdict.id[:1] == letter]

@@ -1,4 +1,4 @@
-"""Numbers as the page writes them."""
+"""Format numbers and lists for the page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["count", "joined", "mean_share", "number", "opening", "percent", "spa
 
 
 def number(value: object, digits: int = 3) -> str:
-    """A number to a few significant digits; text unchanged; a dash for a missing value.
+    """Format a number with a few significant digits; a string stays unchanged, and a missing value is a dash.
 
     >>> number(0.08214), number(1234567.0), number(12), number(None), number("yes"), number(True)
     ('0.0821', '1.23e+06', '12', '–', 'yes', 'yes')
@@ -27,7 +27,7 @@ def number(value: object, digits: int = 3) -> str:
 
 
 def span(interval: tuple[float, float] | None) -> str:
-    """An interval in brackets.
+    """Format an interval in brackets.
 
     >>> span((0.1, 0.25)), span(None)
     ('[0.1, 0.25]', '')
@@ -36,7 +36,7 @@ def span(interval: tuple[float, float] | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share in percent: to whole percents, and to tenths of a percent near 0% and 100%.
+    """Format a share in whole percents, or in tenths of a percent near 0% and 100%.
 
     >>> percent(0.5), percent(0.004), percent(0.996), percent(1.0), percent(None)
     ('50%', '0.4%', '99.6%', '100%', '–')
@@ -48,14 +48,14 @@ def percent(share: float | None) -> str:
 
 
 def mean_share(mean: dict[str, Any], name: str) -> dict[str, str]:
-    """A mean share and, if there are two seeds or more, half the width of its 95% interval in points."""
+    """Format a mean share and, for two seeds or more, half the width of its 95% interval in percentage points."""
     value = mean[name]
     half = f"±{100 * (mean[f'{name}_high'] - value):.1f}" if mean[f"{name}_n"] > 1 else ""
     return {"text": percent(value), "half": half, "width": f"{100 * max(0.0, min(1.0, value or 0.0)):.0f}"}
 
 
 def joined(words: list[str]) -> str:
-    """The items of a list, joined to a phrase.
+    """Join the items of a list with commas and "and".
 
     >>> joined(["A2"]), joined(["A2", "A3", "B1"])
     ('A2', 'A2, A3 and B1')
@@ -64,11 +64,12 @@ def joined(words: list[str]) -> str:
 
 
 def opening(text: str, before: str = "") -> tuple[str, str]:
-    """The first sentence of a text, and the rest; the period of an abbreviation does not end a sentence.
+    """Split a text into its first sentence and the rest; the period of an abbreviation does not end a sentence.
 
     Args:
-        text: some sentences.
-        before: a sentence, without its period; if the text begins with it, it counts as part of the first sentence.
+        text: the sentences.
+        before: a sentence without its period. If the text begins with this sentence, the result has it and the next
+            sentence as its first part.
 
     >>> opening("Beside MD Fig. 1 and eq. 3. The mean over seeds.")
     ('Beside MD Fig. 1 and eq. 3.', 'The mean over seeds.')
@@ -86,7 +87,7 @@ _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", 
 
 
 def count(n: int, noun: str) -> str:
-    """A count with its noun, such as "six losses"; small numbers are in words.
+    """A count with its noun, such as "six losses"; small numbers are spelled out.
 
     >>> count(1, "run"), count(6, "loss"), count(30, "run")
     ('one run', 'six losses', '30 runs')

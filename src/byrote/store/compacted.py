@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +18,7 @@ from byrote.files import atomic, sha256
 from byrote.identity import FORMAT
 from byrote.store.facts import Facts
 from byrote.store.mirror import discard, refresh
-from byrote.store.parquet import join_parquet, lazy_table, read_parquet, write_parquet
+from byrote.store.parquet import Guard, join_parquet, lazy_table, read_parquet, write_parquet
 from byrote.store.sealed import read_sealed, sealed
 from byrote.table import Table
 
@@ -106,9 +105,8 @@ def _settled(folder: Path, read: Callable[[], T]) -> T:
 
 def _read(folder: Path, facts: Facts) -> Compacted:
     about = _about(folder)
-    _verify(folder, _RUNS, about)
     history = _lazy(folder, _TABLE, about)
-    runs = Table(read_parquet(folder / _RUNS))
+    runs = Table(_guard(folder, _RUNS, about)(lambda: read_parquet(folder / _RUNS)))
     _check_facts(folder / _RUNS, runs, facts)
     return Compacted(folder, about, runs, history)
 
@@ -125,17 +123,32 @@ def _stamp(path: Path) -> Stamp:
     return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
 
 
-def _lazy(folder: Path, name: str, about: Mapping[str, Any]) -> Table:
-    """A checked table whose columns are read on first use, after a check that the file still has the same content."""
-    stamp = _stamp(folder / name)
+def _guard(folder: Path, name: str, about: Mapping[str, Any]) -> Guard:
+    """A function that calls another one that reads a file, and refuses the result unless the file is as it was written.
+
+    The file must be the same before and after the reading. Its checksum is computed again only if the file has changed.
+    """
+    path, checked = folder / name, _stamp(folder / name)
     _verify(folder, name, about)
-    return lazy_table(folder / name, partial(_check_unchanged, folder, name, about, stamp))
 
-
-def _check_unchanged(folder: Path, name: str, about: Mapping[str, Any], stamp: Stamp) -> None:
-    """Check that the file that was just read is the verified file, or has the same content."""
-    if _stamp(folder / name) != stamp and sha256(folder / name) != about["files"][name]:
+    def guarded(read: Callable[[], T]) -> T:
+        nonlocal checked
+        for _ in range(_TIMES):
+            stamp = _stamp(path)
+            result = read()
+            if stamp != checked and sha256(path) != about["files"][name]:
+                break
+            if _stamp(path) == stamp:
+                checked = stamp
+                return result
         raise _replaced(folder, name)
+
+    return guarded
+
+
+def _lazy(folder: Path, name: str, about: Mapping[str, Any]) -> Table:
+    """A checked table whose columns are read when they are first used."""
+    return lazy_table(folder / name, _guard(folder, name, about))
 
 
 def _replaced(folder: Path, name: str) -> CompactedError:
@@ -190,8 +203,15 @@ def keys_of_damaged(folder: Path) -> set[str] | None:
         return None
 
 
-def write_compacted(folder: Path, runs: Table, history: Table, features: Parts, about: Mapping[str, Any]) -> list[Path]:
-    """Write the tables and `about.json`, all under temporary names before the first file is renamed.
+def write_compacted(
+    folder: Path, runs: Table, history: Table, features: Callable[[], Parts], about: Mapping[str, Any]
+) -> list[Path]:
+    """Write the tables and `about.json`, all of them complete before the first gets its name.
+
+    Args:
+        folder: where to write them; created if it is missing.
+        runs, history, about: see `Compacted`.
+        features: checks and returns the files that hold features.
 
     Returns:
         The files in the order in which they were renamed.
@@ -208,9 +228,11 @@ def write_compacted(folder: Path, runs: Table, history: Table, features: Parts, 
                 draft = drafts.enter_context(atomic(folder / name))
                 write_parquet(draft, {column: table[column] for column in table.columns}, metadata)
                 checksums[name] = sha256(draft)
-        if features:
+        parts = features()
+        if parts:
             draft = drafts.enter_context(atomic(folder / _FEATURES))
-            join_parquet(draft, features, metadata)
+            join_parquet(draft, parts, metadata)
+            features()  # the files must not have been replaced while they were read
             checksums[_FEATURES] = sha256(draft)
         about_draft.write_text(sealed({**about, "files": checksums}), "utf-8")
     discard(folder, [folder / name for name in (_RUNS, _TABLE, _FEATURES) if name not in checksums])

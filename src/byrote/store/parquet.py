@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from byrote.table import Table
 
-__all__ = ["join_parquet", "lazy_table", "metadata_of", "read_many", "read_parquet", "write_parquet"]
+__all__ = ["Guard", "join_parquet", "lazy_table", "metadata_of", "read_many", "read_parquet", "write_parquet"]
 
 Column = NDArray[Any]
+Guard = Callable[[Callable[[], Any]], Any]
 _SMALL = 4_000_000  # the most numbers in a table whose columns are read together: 32 MB
 _TOGETHER = 500  # the most files that are read at once, because the reader keeps the footer of each file in memory
 _DESCRIBED = "DESCRIBE SELECT * FROM read_parquet($files)"
@@ -97,33 +98,32 @@ def join_parquet(target: Path, parts: Sequence[Sequence[Path]], metadata: Mappin
     )
 
 
-def lazy_table(path: Path, check: Callable[[], None]) -> Table:
+def lazy_table(path: Path, guard: Guard) -> Table:
     """The table in one Parquet file; columns are read when they are first used.
 
     The numeric columns of a small table are read together, the columns of a large table one by one.
 
     Args:
         path: the file.
-        check: called after each read; it raises an error if the file has been replaced since it was checked.
+        guard: calls a function that reads the file, and raises an error if the file has changed since it was checked.
 
     Raises:
         ValueError: the file is not readable Parquet.
     """
-    described = _fetch(_DESCRIBED, [path]).fetchall()
-    counted = _fetch("SELECT count(*) FROM read_parquet($files)", [path]).fetchone()
+    described = guard(lambda: _fetch(_DESCRIBED, [path]).fetchall())
+    counted = guard(lambda: _fetch("SELECT count(*) FROM read_parquet($files)", [path]).fetchone())
     length = int(counted[0]) if counted else 0
     numbers = [row[0] for row in described if row[1] != "VARCHAR"]
     together = tuple(numbers) if length * len(numbers) <= _SMALL else ()
-    check()
-    reader = _Reader(path, together, check)
+    reader = _Reader(path, together, guard)
     return Table.lazy({row[0]: partial(reader.column, row[0]) for row in described}, length)
 
 
 class _Reader:
     """Reads the columns of one file on first use, and some of them together."""
 
-    def __init__(self, path: Path, together: tuple[str, ...], check: Callable[[], None]) -> None:
-        self._path, self._together, self._check = path, together, check
+    def __init__(self, path: Path, together: tuple[str, ...], guard: Guard) -> None:
+        self._path, self._together, self._guard = path, together, guard
         self._read: dict[str, Column] = {}
 
     def column(self, name: str) -> Column:
@@ -135,8 +135,8 @@ class _Reader:
 
     def _columns(self, names: tuple[str, ...]) -> dict[str, Column]:
         quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
-        columns = _fetch(f"SELECT {quoted} FROM read_parquet($files)", [self._path]).fetchnumpy()
-        self._check()
+        query = f"SELECT {quoted} FROM read_parquet($files)"
+        columns = self._guard(lambda: _fetch(query, [self._path]).fetchnumpy())
         return {name: _plain(column) for name, column in columns.items()}
 
 

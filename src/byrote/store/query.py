@@ -268,7 +268,7 @@ def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") 
     for name in ("spec", "contents", "error") if len(runs) else ():
         runs = runs.with_column(name, _objects([_without_home(text) for text in runs[name].tolist()]))
     about = json.loads(_without_home(json.dumps(results.about)))
-    share(folder, *write_compacted(folder, runs, results.history, results.feature_files(), about))
+    share(folder, *write_compacted(folder, runs, results.history, results.feature_files, about))
     return folder
 
 

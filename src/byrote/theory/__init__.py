@@ -1,7 +1,7 @@
-"""The optimization problems of the two papers, solved with certificates, and extensions of these problems.
+"""Solvers, with certificates, for the optimization problems of the two papers and extensions of these problems.
 
 In this folder MD is *Memorization-Dilation* (Nguyen et al., ICLR 2023), LF is *Does the Loss Function Matter?* (Patel
-and Sastry, PAKDD 2021), CE is cross entropy and LS label smoothing.
+and Sastry, PAKDD 2021), CE is cross entropy, and LS is label smoothing.
 """
 
 from . import laws

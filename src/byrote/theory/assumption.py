@@ -1,4 +1,4 @@
-"""Theorem 4.3 of MD: the terms of its assumption, and where the theorem's order of dilations holds."""
+"""Theorem 4.3 of MD: check the terms of its assumption, and where its claim holds that CE dilates more than LS."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Condition:
     """One term of Assumption 4.2 at a parameter point.
 
     Attributes:
-        term: its number in the paper.
+        term: the number of the term in the paper.
         says: the condition in words.
         left: the left side of the condition's inequality.
-        right: the right side.
+        right: the right side of the inequality.
         holds: whether the condition holds.
     """
 
@@ -35,15 +35,15 @@ class Condition:
 
 @dataclass(frozen=True)
 class Order:
-    """CE compared with LS(alpha) at equal lambdas, eta and C_MD; over a sweep, each field is an array.
+    """CE compared with LS(alpha) at equal lambdas, eta and C_MD; for a sweep, each field is an array.
 
     Attributes:
-        ratio: (r_CE / D_CE) / (r_LS / D_LS), NaN where CE or LS has collapsed or eta is 0.
+        ratio: (r_CE / D_CE) / (r_LS / D_LS); NaN if CE or LS has collapsed or eta is 0.
         holds: whether ratio > 1.
         inside: whether every term of Assumption 4.2 holds.
         gamma: ||H_CE|| / ||H_LS||.
         eta_bound: the eta below which Assumption 4.2.3 holds, C^2 (1 - 1/gamma)^2.
-        memorized: r_CE / r_max, which is 1 when the corrupted samples are memorized in full.
+        memorized: r_CE / r_max, which is 1 if the corrupted samples are fully memorized.
         ce: the optimum under cross entropy.
         ls: the optimum under LS(alpha).
     """
@@ -59,10 +59,10 @@ class Order:
 
 
 def order_of_dilations(problem: Problem) -> Order:
-    """Solve the model for cross entropy and for LS(alpha), and compare their dilations.
+    """Solve the model for CE and for LS(alpha), and compare the two dilations.
 
     Args:
-        problem: a point or a sweep under smoothing; for CE its alpha is replaced by 0.
+        problem: a point or a sweep under smoothing; for CE, alpha is set to 0.
 
     >>> order = order_of_dilations(Problem(alpha=.1, eta=.003))
     >>> round(order.ratio, 3), order.holds, order.inside, round(order.eta_bound, 5)
@@ -98,7 +98,7 @@ def eta_bound(problem: Problem) -> Array:
         problem: only its alpha, lambdas and slope are used.
 
     Returns:
-        The bound, in the common shape of alpha, the lambdas and slope; 0 where LS has larger features than CE or both
+        The bound, in the common shape of alpha, the lambdas and slope; 0 if LS has larger features than CE or if both
         have collapsed.
 
     >>> round(float(eta_bound(Problem(alpha=.1))), 5)
@@ -112,7 +112,7 @@ def eta_bound(problem: Problem) -> Array:
 
 
 def check_assumption(problem: Problem) -> list[Condition]:
-    """The terms of Assumption 4.2 at one parameter point, each in words.
+    """Check the terms of Assumption 4.2 at one parameter point.
 
     Args:
         problem: one point under smoothing.

@@ -1,9 +1,9 @@
-"""The memorization-dilation model of two classes under a bounded loss, solved for all its stationary points at once.
+"""The two-class memorization-dilation model under a bounded loss: all stationary points are found at once.
 
 Robust log loss and squared error on probabilities are not convex, so the model can have several minima. At N = 2 both
-losses depend only on the margin x - y of u = x h_j/a + y h_i/a. Along the stationarity conditions x, y, the distance
-t = ||u - h_i|| and the multiplier m are then explicit functions of delta = x - y, as in `dilation`. One scalar equation
-remains, m t = (D / C_MD) F'(r), whose roots are separated by a grid.
+losses depend only on the margin x - y of u = x h_j/a + y h_i/a. At every point that meets the stationarity conditions,
+x, y, the distance t = ||u - h_i|| and the multiplier m are explicit functions of delta = x - y, as in `dilation`. One
+scalar equation remains, m t = (D / C_MD) F'(r). A grid separates its roots.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ __all__ = ["Bounded", "BoundedDilation", "bounded_dilation"]
 Bounded = Literal["robust-log", "squared-probabilities"]
 
 _EVEN = np.linspace(-0.99, 0.99, 97)  # delta / a
-# u moves from h_j (omega = 0) to h_i. The steps are even in delta. Near h_i, where r takes all scales, there are four
-# points per decade; near h_j, where both sides of the equation are smooth in omega, a bracket is enough.
+# u moves from h_j (omega = 0) to h_i. The steps are even in delta. Near h_i, where r varies over many orders of
+# magnitude, there are four points per decade; near h_j, where both sides of the equation are smooth in omega, a bracket
+# is enough.
 _OMEGA = np.unique(
     np.concatenate(
         [[1e-13, 1e-9, 1e-6, 1e-4, 1e-3], (1 - _EVEN) / (1 + _EVEN), np.geomspace(1e2, 1e7, 21), [1e10, 1e13]]
@@ -38,11 +39,11 @@ _STEPS = 60
 
 @dataclass(frozen=True)
 class BoundedDilation:
-    """The global minimum of the two-class model; each field is a number, or an array over a sweep.
+    """The global minimum of the two-class model; each field is a number, or an array for a sweep.
 
     Attributes:
         r, dilation, memorization, distance, value, collapsed: see `Dilation`.
-        observed: coordinate of u along h_j: u = observed h_j/||h_j|| + true h_i/||h_i||.
+        observed: coordinate of u along h_j, where u = observed h_j/||h_j|| + true h_i/||h_i||.
         true: coordinate of u along h_i.
         stationary: the number of stationary points; three if there are two minima.
     """
@@ -59,23 +60,23 @@ class BoundedDilation:
 
 
 def bounded_dilation(problem: Problem, scale_free: bool = False) -> BoundedDilation:
-    """How much a two-class network memorizes and dilates at the model's global minimum under a bounded loss.
+    """Compute memorization and dilation at the global minimum of the two-class model under a bounded loss.
 
-    Why: `multiclass_dilation` searches from five starts for any N. At N = 2 the roots of one scalar equation give every
-    stationary point, so none is missed, and many parameter points are solved together. Tests show that the two
-    functions agree.
+    Why: `multiclass_dilation` searches from five starts for any N. At N = 2 the roots of one scalar equation are all
+    the stationary points, so no minimum is missed, and many parameter points can be solved together. Tests show that
+    the two functions agree.
 
     Args:
-        problem: its loss is robust-log, with alpha above 0, or squared-probabilities, which has no alpha; its law lies
-            in the plane (two-point, segment, circle, disc, or samples); alpha and the lambdas are numbers, while eta
+        problem: a problem with the loss robust-log (alpha above 0) or squared-probabilities (alpha is unused), and a
+            law in the plane (two-point, segment, circle, disc, or samples). alpha and the lambdas are numbers; eta
             (above 0) and slope may be arrays.
-        scale_free: memorization is measured in units of D, so that `slope` is C_MD / D.
+        scale_free: whether memorization is measured in units of D, so that `slope` is C_MD / D.
 
     Returns:
-        The optimum; zeros where the class means have collapsed.
+        The optimum; zeros if the class means have collapsed.
 
     Raises:
-        ValueError: a parameter outside its domain, another loss, or a law without a plane.
+        ValueError: a parameter outside its domain, a different loss, or a law that is not in the plane.
 
     >>> from byrote.theory import multiclass_dilation
     >>> problem = Problem(eta=.1, loss="robust-log")
@@ -106,19 +107,19 @@ def bounded_dilation(problem: Problem, scale_free: bool = False) -> BoundedDilat
 
 @dataclass(frozen=True)
 class _Two:
-    """The loss psi of the margin at one geometry, which all points of a sweep share."""
+    """The loss psi as a function of the margin, for the geometry shared by all points of a sweep."""
 
     loss: Bounded
     alpha: float
     a: float
     k: float
     penalty: float
-    nodes: tuple[Array, Array]  # the margin Z of the unit spread, (Q,), and its weights (Q,)
+    nodes: tuple[Array, Array]  # Z, the margin of the spread at r = 1, and its weights, (Q,) each
 
     @classmethod
     def of(cls, loss: Bounded, alpha: float, geometry: Geometry, penalty: float, law: LawLike) -> _Two:
         points, weights = plane_nodes(law)
-        Z, at = np.unique((points[:, 0] - points[:, 1]).round(14), return_inverse=True)  # a circle gives each Z twice
+        Z, at = np.unique((points[:, 0] - points[:, 1]).round(14), return_inverse=True)  # a circle has each Z twice
         return cls(
             loss,
             alpha,
@@ -178,14 +179,14 @@ class _Two:
         )
 
     def balance(self, omega: Array, eta: Array, slope: Array) -> Array:
-        """m t - (D / C_MD) F'(r), 0 at a stationary point; above 0 where u must move further away from h_i."""
+        """m t - (D / C_MD) F'(r): 0 at a stationary point, above 0 where u must move further away from h_i."""
         _, _, t, force = self.path(omega)
         reach = np.sqrt(2) * self.a / slope
         return np.asarray(force - reach * self.clean_slope(eta * reach * t))
 
 
 def _best(problem: _Two, eta: Array, slope: Array) -> tuple[Array, NDArray[np.int64]]:
-    """omega at the stationary point of least risk, and the number of stationary points; each (P,)."""
+    """omega at the stationary point with the lowest risk, and the number of stationary points, (P,) each."""
     heights = problem.balance(_OMEGA[None, :], eta[:, None], slope[:, None])  # (P, G)
     heights[:, 0], heights[:, -1] = np.minimum(heights[:, 0], 0.0), np.maximum(heights[:, -1], 0.0)
     point, cell = np.nonzero((heights[:, :-1] <= 0) != (heights[:, 1:] <= 0))
@@ -201,10 +202,10 @@ def _best(problem: _Two, eta: Array, slope: Array) -> tuple[Array, NDArray[np.in
 def _roots(
     problem: _Two, eta: Array, slope: Array, bracket: tuple[Array, Array], heights: tuple[Array, Array]
 ) -> Array:
-    """One root per bracket, in log omega, by regula falsi that halves the value at an end that stays put (Illinois)."""
+    """Find one root per bracket, in log omega, by regula falsi in the Illinois variant."""
     low, high = np.log(bracket[0]), np.log(bracket[1])
     below, above = heights[0].copy(), heights[1].copy()
-    side = np.zeros(len(low))  # which end moved last
+    side = np.zeros(len(low))  # which end of the bracket moved last
     middle = low
     for _ in range(_STEPS):
         apart = above - below

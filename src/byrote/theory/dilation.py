@@ -1,11 +1,12 @@
-"""The memorization-dilation model of two classes (MD Definition 4.1): one scalar equation for each parameter point.
+"""The two-class memorization-dilation model (MD Definition 4.1), reduced to one scalar equation per parameter point.
 
     minimize over u_1, u_2 >= 0 and r >= 0   F(r) + eta (phi(u_1) + phi(u_2))
     subject to   eta ||u_1 - h_2|| <= C_MD r / ||h_1 - h_2||   and its mirror image
 
-`docs/theory/dilation.md` derives the reduction. In short: u_1 = x h_1/a + y h_2/a, the constraint is active, and along
-the stationarity conditions x, y, the distance t = ||u_1 - h_2|| and the multiplier m are explicit functions of
-delta = x - y. The equation has one root, because m t falls and F' rises along delta.
+`docs/theory/dilation.md` derives the reduction. In short: u_1 = x h_1/a + y h_2/a, and the constraint is active. At
+every point that meets the stationarity conditions, x, y, the distance t = ||u_1 - h_2|| and the multiplier m are
+explicit functions of delta = x - y. The remaining equation has one root, because m t decreases and F' increases with
+delta.
 """
 
 from __future__ import annotations
@@ -23,33 +24,33 @@ from .two_class import Path, TwoClass, certificate, risk, root
 
 __all__ = ["Dilation", "dilation", "solve_dilation"]
 
-_CHUNK = 1024  # points solved together: their quadrature nodes stay in cache
-_SMALL = 1e-9  # the relative residual at which the scalar equation counts as solved
+_CHUNK = 1024  # number of points solved together, so that their quadrature nodes fit in the cache
+_SMALL = 1e-9  # the relative residual below which the scalar equation counts as solved
 
 
 @dataclass(frozen=True)
 class Dilation:
-    """The optimum of the two-class model; each field is a number, or an array over a sweep.
+    """The optimum of the two-class model; each field is a number, or an array for a sweep.
 
     Attributes:
         alpha, lambda_w, lambda_h, eta, slope, law, width, loss: see `Problem`.
-        r: optimal standard deviation.
+        r: the optimal standard deviation within a class.
         dilation: r / D.
         memorization: eta ||u_1 - h_2||.
         memorization_relative: memorization / D.
-        r_max: eta D^2 / C_MD, the r that full memorization would need.
+        r_max: eta D^2 / C_MD, the r at full memorization.
         distance: D = ||h_1 - h_2||.
-        gap: logit gap d of the class means.
+        gap: the logit gap d of the class means.
         feature_norm: a, the norm of a class mean.
         classifier_scale: C of w_n = C (h_n - hbar).
-        along: coordinate of u_1 along h_1: u_1 = along h_1/||h_1|| + across h_2/||h_2||.
+        along: coordinate of u_1 along h_1, where u_1 = along h_1/||h_1|| + across h_2/||h_2||.
         across: coordinate of u_1 along h_2.
-        value: the MD risk.
+        value: the risk of the MD model.
         residual: the residual of the scalar equation, relative to its larger side.
         optimality_gap: no feasible (u_1, u_2, r) has a risk below value - optimality_gap (strong convexity).
         collapsed: whether the class means are 0.
         converged: whether the search ended with a residual of at most 1e-9.
-        iterations: the largest number of steps that a point took.
+        iterations: the largest number of steps for a point.
     """
 
     alpha: Real
@@ -80,7 +81,7 @@ class Dilation:
 
     @property
     def features(self) -> Array:
-        """Features of the corrupted samples, (..., 2, M), rows u_1 and u_2, in the frame h_1 = a e_1, h_2 = a e_2."""
+        """Features of the corrupted samples, (..., 2, M), rows u_1 and u_2, if h_1 = a e_1 and h_2 = a e_2."""
         x, y = np.asarray(self.along), np.asarray(self.across)
         rows = np.zeros((*x.shape, 2, self.width))
         rows[..., 0, 0], rows[..., 0, 1] = x, y
@@ -98,20 +99,20 @@ def dilation(
     width: int = 2,
     loss: Kind = "smoothing",
 ) -> Dilation:
-    """How much a two-class network memorizes and dilates at the optimum of the MD model.
+    """Compute memorization and dilation at the optimum of the two-class MD model.
 
     Args:
         alpha: label smoothing in [0, 1); 0 is cross entropy.
         lambda_w: penalty on the classifier, above 0.
         lambda_h: penalty on the features, above 0.
         eta: n_corrupted / n_clean, at least 0 (nominal Uniform(.4) is .25).
-        slope: C_MD, above 0. These five may be arrays; they broadcast.
+        slope: C_MD, above 0. These five parameters may be arrays, which are broadcast.
         law: one of `laws.LAWS`, or a `laws.Law` from samples or a density.
         width: M >= 2.
-        loss: smoothing, or relaxation with parameter alpha (`docs/theory/losses.md`).
+        loss: smoothing or relaxation, with parameter alpha (`docs/theory/losses.md`).
 
     Raises:
-        ValueError: a parameter outside its domain, an unknown law, or another loss.
+        ValueError: a parameter outside its domain, an unknown law, or a different loss.
 
     Reference: Nguyen et al., ICLR 2023, section 4.
 
@@ -123,10 +124,10 @@ def dilation(
 
 
 def solve_dilation(problem: Problem) -> Dilation:
-    """The optimum of a `Problem` of two classes; see `dilation`.
+    """Solve a two-class `Problem`; see `dilation`.
 
     Raises:
-        ValueError: its loss is neither smoothing nor relaxation.
+        ValueError: the loss is neither smoothing nor relaxation.
 
     >>> solve_dilation(Problem(alpha=.1)).dilation == dilation(alpha=.1).dilation
     True
@@ -175,7 +176,7 @@ def solve_dilation(problem: Problem) -> Dilation:
 
 
 def _sweep(columns: list[Array], problem: Problem, law: Law) -> tuple[dict[str, Array], int]:
-    """Solve all points, in chunks of points with similar spread, because such points share quadrature panels."""
+    """Solve all points in chunks of points with similar spread, because these points share quadrature panels."""
     alpha, l_w, l_h, eta, slope = columns
     whole = TwoClass.of(alpha, l_w, l_h, eta, slope, law, problem.loss)
     order = np.argsort(whole.gap * eta * whole.a / slope, kind="stable")

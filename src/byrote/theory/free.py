@@ -1,4 +1,4 @@
-"""The free layer-peeled problem, solved by bounded quasi-Newton with restarts, without use of the closed form."""
+"""The free layer-peeled problem, solved numerically by bounded quasi-Newton with restarts (no closed form)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["FreeSolution", "StationaryPoint", "free_problem", "solve_free"]
 
 @dataclass(frozen=True)
 class StationaryPoint:
-    """A stationary point that some restarts reached, up to the symmetries of the problem.
+    """A stationary point that at least one restart reached; points related by a symmetry of the problem count as one.
 
     Attributes:
         value: the value of the objective.
         weight: W, (N, M).
         features: H, (N K, M).
         bias: b, (N,); unused without a bias.
-        kind: a `saddle` has a direction of curvature below -tolerance on the critical cone, a `minimum` has none. On
-            the cone, entries of H that a positive multiplier holds at 0 stay at 0.
-        flat: the number of flat directions, such as a rotation of signed features.
+        kind: `saddle` if the critical cone contains a direction with curvature below -tolerance, otherwise `minimum`.
+            In the critical cone, entries of H with a positive multiplier at the bound 0 stay 0.
+        flat: the number of flat directions, such as rotations of signed features.
         lowest_curvature: the lowest curvature on the critical cone.
-        times_met: how many restarts ended here.
+        times_met: the number of restarts that ended here.
         residual: the largest entry of the projected gradient.
     """
 
@@ -45,13 +45,13 @@ class StationaryPoint:
 
 @dataclass(frozen=True)
 class FreeSolution:
-    """The best of the restarts, and every distinct stationary point.
+    """The best result of all restarts, and every distinct stationary point.
 
     Attributes:
-        value, weight, features, bias: those of the best stationary point, see `StationaryPoint`.
+        value, weight, features, bias: the fields of the best stationary point; see `StationaryPoint`.
         stationary_points: all stationary points that were reached, best first.
         converged: whether the residual of the best stationary point is at most 100 times the tolerance.
-        iterations: steps of all restarts together.
+        iterations: the total number of steps in all restarts.
         restarts: the number of random starts.
     """
 
@@ -83,11 +83,11 @@ def solve_free(
 
     Args:
         num_classes, alpha, lambda_w, lambda_h, positive, bias, width: see `layer_peeled`.
-        samples: K, samples per class.
-        loss: any of `KINDS`; the non-convex ones have no certificate: the restarts are the only evidence.
-        restarts: random starts (at N = M = 2 one start in five ends in a spurious minimum).
+        samples: K, the number of samples per class.
+        loss: any of `KINDS`. Non-convex losses have no certificate; for them the restarts are the only evidence.
+        restarts: the number of random starts (at N = M = 2, one start in five ends in a spurious minimum).
         seed: the seed of the starts.
-        tolerance: bound on the projected gradient, in variables scaled so that both penalties are equal.
+        tolerance: the bound on the projected gradient, in variables scaled so that both penalties are equal.
 
     Raises:
         ValueError: a parameter outside its domain.
@@ -136,8 +136,7 @@ def free_problem(
     samples: int,
     loss: LogitLoss,
 ) -> tuple[Objective, list[tuple[int, ...]], tuple[float, float]]:
-    """The objective as a function of a flat vector (W, H, b), the three shapes, and the two scales that turn it into W
-    and H.
+    """Return the objective as a function of a flat vector (W, H, b), the three shapes, and the scales of W and H.
 
     The variables are W / w and H / h with lambda_W w^2 = lambda_H h^2 and w h = 1, so that the products W H are
     unchanged and both penalties are equal.
@@ -169,7 +168,7 @@ def free_problem(
 
 
 class _Met:
-    """The end of one descent: its matrices in the problem's own units, and invariants under its symmetries."""
+    """The end point of one descent: its matrices in original units, and quantities invariant under the symmetries."""
 
     def __init__(
         self, objective: Objective, end: Array, lower: Array, shapes: list[tuple[int, ...]], scales: tuple[float, float]
@@ -222,7 +221,7 @@ def _classified(group: list[_Met], tolerance: float) -> StationaryPoint:
 def _lowest_curvature(matrix: Array, weak: NDArray[np.bool_]) -> float:
     """Lowest v.Av over unit v with v >= 0 on the `weak` entries.
 
-    An eigenvalue if there are no such entries, else the best of several projected descents.
+    This is an eigenvalue if there are no `weak` entries, and otherwise the best of several projected descents.
     """
     levels, vectors = np.linalg.eigh(matrix)
     if not weak.any() or levels[0] >= 0:
@@ -241,6 +240,6 @@ def _lowest_curvature(matrix: Array, weak: NDArray[np.bool_]) -> float:
 
 
 def _on_cone(vector: Array, weak: NDArray[np.bool_]) -> Array:
-    """The nearest unit vector with non-negative `weak` entries, or 0 where no such vector exists."""
+    """The nearest unit vector with non-negative `weak` entries, or 0 if there is none."""
     clipped = np.where(weak, np.maximum(vector, 0), vector)
     return np.asarray(clipped / (np.linalg.norm(clipped) or 1.0))

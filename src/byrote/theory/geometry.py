@@ -1,9 +1,9 @@
-"""The class means of each loss: the symmetric minimum of the layer-peeled model for losses other than label smoothing.
+"""Class means under each loss: the symmetric minimum of the layer-peeled model.
 
-Restricted to the symmetric configurations ||h_n|| = a, h_n orthogonal, w_n = C (h_n - hbar) (squared error
-on logits: w_n = C h_n), the problem is one-dimensional: minimize ell(d) + cost d over the logit gap d >= 0.
-For convex losses the restriction is a theorem. `docs/theory/losses.md` proves it, and shows where the free solver finds
-lower minima for the others.
+In a symmetric configuration, the h_n are orthogonal with ||h_n|| = a, and w_n = C (h_n - hbar) (for squared error on
+logits: w_n = C h_n). Restricted to these configurations, the problem is one-dimensional: minimize ell(d) + cost d over
+the logit gap d >= 0. For convex losses, the global minimum is symmetric; `docs/theory/losses.md` has the proof. It also
+shows where the free solver finds lower minima for the other losses.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ class Geometry:
         classifier_scale: C of w_n = C (h_n - hbar).
         value: the value of the objective.
         collapsed: whether the class means are 0.
-        certified: whether convexity makes the configuration the global minimum of the free problem; otherwise it is
+        certified: whether the configuration is the global minimum of the free problem, by convexity; otherwise it is
             only the best symmetric configuration.
-        stationary_gaps: every gap at which the reduced problem is stationary, 0 included.
-        logit_scale: k = C a: a feature sum_n u_n h_n / a has logits k u_n (up to a common shift for centered losses).
+        stationary_gaps: all stationary gaps of the reduced problem, including 0.
+        logit_scale: k = C a. A feature sum_n u_n h_n / a has the logits k u_n (up to a common shift for centered
+            losses).
         distance: D, the distance between two class means.
     """
 
@@ -62,9 +63,9 @@ class Geometry:
 def class_geometry(loss: LogitLoss, num_classes: int = 2, lambda_w: float = 1e-3, lambda_h: float = 1e-3) -> Geometry:
     """The symmetric minimum of (1/N) sum_n loss(W h_n) + lambda_W ||W||^2 + lambda_H ||H||^2 with H >= 0.
 
-    Relaxation: label smoothing's formulas with alpha N/(N-1) in place of alpha. Squared on logits: the
-    singular values of W H are shrunk, to 1 - N^2 sqrt(lambda_W lambda_H). Robust log and squared on
-    probabilities: the roots of a cubic in e^d or in p.
+    For relaxation, the formulas of label smoothing hold with alpha N/(N-1) in place of alpha. For squared error on
+    logits, the singular values of W H are shrunk to 1 - N^2 sqrt(lambda_W lambda_H). For robust log and squared error
+    on probabilities, the gaps are roots of a cubic in e^d or in p.
 
     Args:
         loss: any of `KINDS`, with its alpha.
@@ -118,7 +119,7 @@ def _symmetric_loss(loss: LogitLoss, N: int, gap: float) -> float:
 
 
 def _stationary_gaps(loss: LogitLoss, N: int, cost: float) -> tuple[float, ...]:
-    """Zeros of ell'(d) + cost for d > 0, under the two bounded losses: they are roots of a cubic."""
+    """Zeros of ell'(d) + cost for d > 0 under the two bounded losses, as roots of a cubic."""
     if loss.kind == "squared-probabilities":  # ell = (1-p)^2 N/(N-1), p' = p (1-p)
         p = Polynomial([0, 1])
         cubic = 2 * N / (N - 1) * p * (1 - p) ** 2 - cost

@@ -1,7 +1,7 @@
-"""Laws of the spread v of a class around its center, in units of its standard deviation r.
+"""Probability laws of the spread v of a class around its mean, in units of the standard deviation r.
 
-MD's Definition 4.1 leaves the law mu_r open. The two-class model only needs Z, the component of v / r along w_1 - w_2,
-with E ||v||^2 = r^2. The second class has the mirrored law.
+MD's Definition 4.1 does not fix the law mu_r, except for E ||v||^2 = r^2. The two-class model needs only Z, the
+component of v / r along w_1 - w_2. The second class has the mirrored law.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ LAWS = ("two-point", "segment", "circle", "disc", "sphere")
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 
-# Between these breakpoints of its argument, twelve Gauss nodes integrate the logistic function to full relative
-# precision.
+# Between these values of its argument, twelve Gauss nodes integrate the logistic function to full relative precision.
 KINK_BREAKS = np.array([-40.0, -20.0, -9.0, -4.0, 0.0, 4.0, 9.0, 16.0, 24.0, 32.0, 40.0])
 
 
 @dataclass(frozen=True)
 class Law:
-    """A centered, bounded law of Z: atoms with weights, or a smooth parametrization Z(theta), theta in [0, 1].
+    """A centered, bounded law of Z: points with weights, or a smooth parametrization Z(theta), theta in [0, 1].
 
     Attributes:
-        name: what errors and results call the law.
+        name: the name of the law in errors and results.
         bound: A of Assumption 4.2.2, ||v|| <= A r.
-        second_moment: E Z^2, the share of the variance that lies along w_1 - w_2.
+        second_moment: E Z^2, the share of the variance along w_1 - w_2.
     """
 
     name: str
@@ -41,16 +40,16 @@ class Law:
     second_moment: float
     atoms: tuple[Array, Array] | None = None  # the points and their weights
     curve: tuple[Callable[[Array], Array], Callable[[Array], Array], Callable[[Array], Array]] | None = None
-    knots: tuple[float, ...] = ()  # breakpoints of the law itself, in Z
+    knots: tuple[float, ...] = ()  # kinks of the law itself, in Z
     vectors: Array | None = None  # (S, 2), samples in the plane of h_1 and h_2
 
     def nodes(self, offset: Array, scale: Array, extra: Array | None = None) -> tuple[Array, Array]:
-        """Quadrature for E f(offset + scale Z), f logistic-like with kinks at 0 (and at `extra`).
+        """Quadrature for E f(offset + scale Z), where f is like the logistic function, with kinks at 0 and `extra`.
 
         Args:
             offset: (P,).
             scale: (P,), at least 0.
-            extra: (P,), one more kink in the units of the argument.
+            extra: (P,), one more kink, in units of the argument of f.
 
         Returns:
             Z (P or 1, Q) and weights (P or 1, Q), Gauss-Legendre on panels that end at the kinks; exact sums
@@ -76,7 +75,7 @@ class Law:
 
 
 def named(name: str, width: int = 2) -> Law:
-    """One of `LAWS`.
+    """Build one of `LAWS` by name.
 
     two-point: +-r along w_1 - w_2. segment: uniform along w_1 - w_2, half-length sqrt(3) r. circle: radius r, in
     span(h_1, h_2). disc: radius sqrt(2) r, in span(h_1, h_2). sphere: radius r in R^M, M = `width`.
@@ -121,13 +120,13 @@ def _sphere(width: int) -> Law:
 
 
 def from_samples(samples: ArrayLike, name: str = "samples", tolerance: float = 1e-9) -> Law:
-    """The uniform law on given points, rescaled to E ||v||^2 = 1.
+    """Build the uniform law on given points, rescaled to E ||v||^2 = 1.
 
     Args:
-        samples: (S,), the component of v along w_1 - w_2 (if v has no other component), or (S, M), vectors whose first
-            two coordinates are those along h_1 and h_2, in the frame of class 1.
-        name: what errors and results call the law.
-        tolerance: the largest mean that counts as 0, relative to the spread.
+        samples: (S,), the component of v along w_1 - w_2 (if v has no other component), or (S, M), vectors v of class
+            1, whose first two coordinates are along h_1 and h_2.
+        name: the name of the law in errors and results.
+        tolerance: the largest mean, relative to the spread, that counts as 0.
 
     Raises:
         ValueError: the law is not centered in the sense of Assumption 4.2.2, or has no spread.
@@ -158,13 +157,14 @@ def from_samples(samples: ArrayLike, name: str = "samples", tolerance: float = 1
 
 
 def plane_nodes(law: str | Law, fine: bool = True) -> tuple[Array, Array]:
-    """Quadrature for a law in the plane of h_n and one other h_m: points (Q, 2), along h_n and h_m, and weights (Q,).
+    """Quadrature for a law in the plane of h_n and another h_m: points (Q, 2) along h_n and h_m, and weights (Q,).
 
-    circle: equispaced angles; disc: equispaced angles at Gauss radii; two-point and segment: along
-    (h_n - h_m) / ||h_n - h_m||. `fine=False` takes fewer nodes, so that the difference estimates the error.
+    A circle has equispaced angles, and a disc has equispaced angles at Gauss radii. The points of two-point and segment
+    are along (h_n - h_m) / ||h_n - h_m||. `fine=False` uses fewer nodes; the difference between the two results
+    estimates the error.
 
     Raises:
-        ValueError: the law does not lie in the plane (sphere).
+        ValueError: the law is not in the plane (sphere).
 
     >>> points, weights = plane_nodes("disc")
     >>> round(float(weights @ (points ** 2).sum(axis=1)), 12)
@@ -184,7 +184,7 @@ def plane_nodes(law: str | Law, fine: bool = True) -> tuple[Array, Array]:
         if chosen.name == "circle":
             return ring, np.full(count, 1 / count)
         nodes, masses = np.polynomial.legendre.leggauss(12 if fine else 9)
-        radii = np.sqrt(2.0) * np.sqrt((nodes + 1) / 2)  # the square of the radius is uniform
+        radii = np.sqrt(2.0) * np.sqrt((nodes + 1) / 2)  # the squared radius is uniform
         points = (radii[:, None, None] * ring).reshape(-1, 2)
         return points, np.repeat(masses / 2, count) / count
     if chosen.curve is not None:
@@ -200,14 +200,14 @@ def plane_nodes(law: str | Law, fine: bool = True) -> tuple[Array, Array]:
 def from_density(
     density: Callable[[Array], Array], low: float, high: float, name: str = "density", knots: tuple[float, ...] = ()
 ) -> Law:
-    """The law with a density on [low, high] along w_1 - w_2, rescaled to total mass 1 and E Z^2 = 1.
+    """Build the law with a density on [low, high] along w_1 - w_2, rescaled to total mass 1 and E Z^2 = 1.
 
     Args:
-        density: maps an array to non-negative numbers of the same shape; smooth between `knots`.
+        density: a function that maps an array to non-negative numbers of the same shape and is smooth between `knots`.
         low: left end of the interval.
         high: right end of the interval.
         knots: points where the density may have a kink or a step.
-        name: what errors and results call the law.
+        name: the name of the law in errors and results.
 
     Raises:
         ValueError: the density is negative, has no mass or is not centered.

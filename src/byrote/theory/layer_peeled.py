@@ -1,9 +1,9 @@
-"""The layer-peeled model with label smoothing: closed form, thresholds, certificate (MD section 3).
+"""The layer-peeled model with label smoothing: closed form, thresholds, and certificate (MD section 3).
 
     min over W, H   (1/NK) sum_{n,k} loss_alpha(W h_n^k) + lambda_W ||W||^2 + (lambda_H / K) ||H||^2
 
-with H >= 0 entrywise (`positive`, features after a ReLU) or free (`signed`). `docs/theory/layer_peeled.md` derives
-these formulas.
+with H >= 0 entrywise (positive features, as after a ReLU) or unconstrained (signed features).
+`docs/theory/layer_peeled.md` derives the formulas.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LayerPeeled:
-    """The global minimum of the layer-peeled problem; each field is a number, or an array over a sweep.
+    """The global minimum of the layer-peeled problem; each field is a number, or an array for a sweep.
 
     Attributes:
         num_classes, alpha, lambda_w, lambda_h, positive, bias, width: see `layer_peeled`.
@@ -41,8 +41,8 @@ class LayerPeeled:
         optimality_gap: value - lower_bound, the certificate.
         exact_margin: see `thresholds`.
         printed_margin: see `thresholds`.
-        converged: always true; the field is here because numerical solutions have it.
-        iterations: always 0; the field is here because numerical solutions have it.
+        converged: always true; numerical solutions have the same field.
+        iterations: always 0; numerical solutions have the same field.
     """
 
     num_classes: int | Array
@@ -66,17 +66,17 @@ class LayerPeeled:
 
     @property
     def features(self) -> Array:
-        """The class means of one minimizer, (N, M), rows h_n; symmetries map it to the others."""
+        """The class means of one minimizer, (N, M), with rows h_n; symmetries map it to all other minimizers."""
         num_classes, width = self._one_point()
         frame = np.eye(num_classes, width)
-        if not self.positive:  # the simplex: center the unit vectors, then scale each to norm one
+        if not self.positive:  # the simplex: center the unit vectors, then scale each to norm 1
             frame[:, :num_classes] -= 1 / num_classes
             frame *= np.sqrt(num_classes / (num_classes - 1))
         return np.asarray(self.feature_norm * frame)
 
     @property
     def weight(self) -> Array:
-        """The classifier of the same minimizer, (N, M), rows w_n = C (h_n - hbar)."""
+        """The classifier of the same minimizer, (N, M), with rows w_n = C (h_n - hbar)."""
         means = self.features
         return np.asarray(self.classifier_scale * (means - means.mean(axis=0)))
 
@@ -96,26 +96,27 @@ def layer_peeled(
     bias: bool = False,
     width: int | None = None,
 ) -> LayerPeeled:
-    """The layer-peeled problem's global minimum, in closed form and certified.
+    """Compute the global minimum of the layer-peeled problem in closed form, with a certificate.
 
-    On the minimizers the penalties cost 2 sqrt(N (N-1) lambda_W lambda_H) per unit of the logit gap d (2 (N-1)
-    sqrt(lambda_W lambda_H) with signed features). With c = alpha (N-1)/N plus this cost, the problem is then to
-    minimize f(d) = log(1 + (N-1) e^-d) + c d, and d* = log((N-1)(1-c)/c) when c < (N-1)/N, else 0. An unpenalized bias
-    does not change the value; with N = 2 the minimizers then form a curve, see `bias_curve`.
+    At the minimizers, the penalties cost 2 sqrt(N (N-1) lambda_W lambda_H) per unit of the logit gap d (2 (N-1)
+    sqrt(lambda_W lambda_H) with signed features). Let c be alpha (N-1)/N plus this cost. Then the problem is to
+    minimize f(d) = log(1 + (N-1) e^-d) + c d, and d* = log((N-1)(1-c)/c) if c < (N-1)/N, else 0. An unpenalized bias
+    does not change the value. With a bias and N = 2, the minimizers form a curve; see `bias_curve`.
 
     Args:
         num_classes: N >= 2.
         alpha: label smoothing, in [0, 1); 0 is cross entropy.
         lambda_w: penalty on the classifier, above 0.
-        lambda_h: penalty on the features, above 0. These four may be arrays; they broadcast.
-        positive: features are constrained to H >= 0.
-        bias: the classifier has an unpenalized bias.
-        width: M >= N, used for the matrices only (default N). K does not matter: all samples of a class coincide.
+        lambda_h: penalty on the features, above 0. These four parameters may be arrays, which are broadcast.
+        positive: whether features are constrained to H >= 0.
+        bias: whether the classifier has an unpenalized bias.
+        width: M >= N, used only for the matrices (default N). K does not matter, because all samples of a class
+            coincide.
 
     Raises:
         ValueError: alpha outside [0, 1), a penalty that is not positive, N < 2, M < N.
 
-    Reference: Nguyen et al., ICLR 2023, Theorem 3.2 (its printed condition is weaker than the exact one, see
+    Reference: Nguyen et al., ICLR 2023, Theorem 3.2 (its condition is weaker than the exact condition; see
     `thresholds`).
 
     >>> solution = layer_peeled(num_classes=3, alpha=.1, lambda_w=.005, lambda_h=.005)
@@ -129,7 +130,7 @@ def layer_peeled(
     c = smooth * (N - 1) / N + cost
     gap = np.where(c < (N - 1) / N, np.log1p(np.maximum((N - 1) - N * c, 0) / c), 0.0)
     value = np.log1p((N - 1) * np.exp(-gap)) + c * gap
-    feature_norm = np.sqrt(cost * gap / (2 * N)) / np.sqrt(l_h)  # half of the penalty falls on the features
+    feature_norm = np.sqrt(cost * gap / (2 * N)) / np.sqrt(l_h)  # half of the penalty is on the features
     scale = np.sqrt(l_h) / np.sqrt(l_w) * (np.sqrt(N / (N - 1)) if positive else 1)  # products would overflow
     bound = _entropy_bound(N, smooth, l_w, l_h, positive)
     exact, printed = _margins(N, smooth, l_w, l_h, positive)
@@ -161,16 +162,16 @@ def layer_peeled(
 def lower_bound(
     num_classes: int, alpha: float, lambda_w: float, lambda_h: float, positive: bool = True, p: float | None = None
 ) -> float:
-    """A lower bound on the layer-peeled objective at every (W, H, b), from weak duality, without a solver.
+    """Compute a lower bound on the layer-peeled objective at every (W, H, b) from weak duality, without a solver.
 
-    By convexity of the loss in the logits, at any point of the family Z = d (I - J/N),
-    objective >= Entropy(p, (1-p)/(N-1), ...) as long as s = (1 - alpha + alpha/N - p) N/(N-1) satisfies
-    0 <= s <= 2 N sqrt(N lambda_W lambda_H / (N-1)) (signed features: 2 N sqrt(lambda_W lambda_H)). At the best p the
-    bound equals the minimum.
+    The bound uses the tangent of the convex loss at a point of the family Z = d (I - J/N), where the own class has
+    probability p: objective >= Entropy(p, (1-p)/(N-1), ...). It is valid if s = (1 - alpha + alpha/N - p) N/(N-1)
+    satisfies 0 <= s <= 2 N sqrt(N lambda_W lambda_H / (N-1)) (signed features: 2 N sqrt(lambda_W lambda_H)). At the
+    best p, the bound equals the minimum.
 
     Args:
         num_classes, alpha, lambda_w, lambda_h, positive: see `layer_peeled`.
-        p: the softmax probability of the own class at the point of tangency; default: the best admissible one.
+        p: the softmax probability of the own class at the point of tangency; default: the best admissible value.
 
     Raises:
         ValueError: p is not admissible and gives no bound.
@@ -190,11 +191,11 @@ def lower_bound(
 def thresholds(
     num_classes: ArrayLike, alpha: ArrayLike, lambda_w: ArrayLike, lambda_h: ArrayLike, positive: bool = True
 ) -> tuple[Real, Real]:
-    """Margins (exact, printed) of the condition for a nonzero minimizer; above 0 where the condition holds.
+    """Margins (exact, printed) of the condition for a nonzero minimizer; above 0 if the condition holds.
 
     Exact: 1 - alpha - 2 N sqrt(N lambda_W lambda_H / (N-1)). Printed in Theorem 3.2:
-    1 - (N-1)/N alpha - 2 sqrt((N-1) lambda_W lambda_H). Where printed > 0 >= exact, the theorem's condition holds but
-    the only minimizer is W = H = 0.
+    1 - (N-1)/N alpha - 2 sqrt((N-1) lambda_W lambda_H). If printed > 0 >= exact, the condition of the theorem holds,
+    but the only minimizer is W = H = 0.
 
     >>> exact, printed = thresholds(2, 0., .08, .08)
     >>> round(exact, 4), round(printed, 4)
@@ -207,7 +208,7 @@ def thresholds(
 
 @dataclass(frozen=True)
 class NCDeviation:
-    """How far (W, H) is from Definition 3.1 of MD (neural collapse, NC), relative to the scale of H and W.
+    """How far (W, H) is from neural collapse (NC, Definition 3.1 of MD), relative to the scale of H and W.
 
     All three deviations of an NC configuration are 0.
 
@@ -225,11 +226,12 @@ class NCDeviation:
 
 
 def is_nc_configuration(weight: ArrayLike, features: ArrayLike, tolerance: float = 1e-6) -> NCDeviation:
-    """Definition 3.1 of MD, condition by condition.
+    """Check the conditions of Definition 3.1 of MD.
 
-    (i) largest distance from a sample to its class mean; (ii) largest entry of G - a^2 I, with G the Gram
-    matrix of the class means and a^2 the mean of its diagonal, and of the negative part of H; (iii) largest
-    entry of W - C (H - hbar) at the best constant C. The zero pair is an NC configuration (a degenerate one).
+    Deviation (i) is the largest distance from a sample to its class mean. Deviation (ii) is the largest entry of G -
+    a^2 I and of the negative part of H, where G is the Gram matrix of the class means and a^2 the mean of its diagonal.
+    Deviation (iii) is the largest entry of W - C (H - hbar) at the best constant C. W = H = 0 is a degenerate NC
+    configuration.
 
     Args:
         weight: (N, M).
@@ -264,15 +266,15 @@ def is_nc_configuration(weight: ArrayLike, features: ArrayLike, tolerance: float
 def bias_curve(
     alpha: float = 0.1, lambda_w: float = 0.005, lambda_h: float = 0.005, points: int = 11
 ) -> list[tuple[Array, Array, Array]]:
-    """The curve of minimizers with N = 2, positive features and an unpenalized bias, at `points` points.
+    """Compute points on the curve of minimizers for N = 2, positive features and an unpenalized bias.
 
     All pairs with ||h_1||^2 + ||h_2||^2 = 2 a^2, h_1 orthogonal to h_2, w_n = C (h_n - hbar) and
-    b_1 - b_2 = d - C ||h_1||^2 have the same value. At either end the mean of one class is 0; only the middle of the
-    curve is an NC configuration. (MD's footnote on biases misses this case.)
+    b_1 - b_2 = d - C ||h_1||^2 have the same value. At each end of the curve, the mean of one class is 0; only the
+    midpoint is an NC configuration. (MD's footnote on biases misses this case.)
 
     Args:
         alpha, lambda_w, lambda_h: see `layer_peeled`.
-        points: how many points of the curve, evenly spaced in ||h_1||^2 from end to end.
+        points: the number of points, evenly spaced in ||h_1||^2 from end to end.
 
     Returns:
         A list of (weight (2, 2), features (2, 2), bias (2,)).
@@ -303,7 +305,7 @@ def _parameters(num_classes: ArrayLike, alpha: ArrayLike, lambda_w: ArrayLike, l
 
 def _cost_of_gap(N: Array, l_w: Array, l_h: Array, is_positive: bool) -> Array:
     """The cost of the penalties per unit of the logit gap, at the best balance of W and H."""
-    root = np.sqrt(l_w) * np.sqrt(l_h)  # not sqrt(l_w l_h): that product can underflow
+    root = np.sqrt(l_w) * np.sqrt(l_h)  # not sqrt(l_w l_h), because the product can underflow
     return np.asarray(2 * np.sqrt(N * (N - 1)) * root if is_positive else 2 * (N - 1) * root)
 
 
@@ -317,7 +319,7 @@ def _entropy(p: Array, N: Array) -> Array:
 
 
 def _entropy_bound(N: Array, smooth: Array, l_w: Array, l_h: Array, is_positive: bool) -> Array:
-    """The best lower bound; s is a few ulps below its limit, so that rounding leaves it admissible."""
+    """The best lower bound; s is a few ulps below its limit, so that it is admissible despite rounding."""
     s = np.minimum(_largest_dual(N, l_w, l_h, is_positive) * (1 - 1e-15), 1 - smooth)
     rest = (smooth + s) / N  # probability of each other class at the point of tangency
     p = 1 - (N - 1) * rest

@@ -1,8 +1,8 @@
 """The losses of the models as functions of logits, with gradients, in float64 numpy.
 
-Logits come in groups: group g stands for `counts[g]` classes that share one logit. The same code computes with a full
-row of N logits (all counts 1) and with the three groups of the multi-class model (the observed class, the true class,
-the N - 2 others).
+Logits are grouped: group g stands for `counts[g]` classes with equal logits. So the same code handles a full row of N
+logits (all counts 1) and the three groups of the multi-class model (the observed class, the true class, and the N - 2
+other classes).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KINDS: tuple[Kind, ...] = ("smoothing", "relaxation", "squared", "squared-probab
 
 @dataclass(frozen=True)
 class LogitLoss:
-    """A loss by name, with its parameter alpha (unused by the two squared ones).
+    """A loss by name, with its parameter alpha (not used by the two squared losses).
 
     smoothing: cross entropy against (1-alpha) e_y + alpha/N.
     relaxation: 0 if p_y > 1-alpha, else (1-alpha) log((1-alpha)/p_y) + alpha log(alpha/(1-p_y)).
@@ -64,7 +64,7 @@ class LogitLoss:
         return self.kind != "squared"
 
     def __call__(self, logits: Array, labels: NDArray[np.intp], counts: Array) -> tuple[Array, Array]:
-        """Values (...) and gradients (..., G) at logits (..., G); the group of each label (...) is a single class."""
+        """Return values (...) and gradients (..., G) at logits (..., G); the group of each label (...) is one class."""
         own = np.arange(logits.shape[-1]) == np.asarray(labels)[..., None]  # (..., G)
         total = float(counts.sum())  # N
         if self.kind == "smoothing":
@@ -85,9 +85,9 @@ class LogitLoss:
         return value, p * (by_p - counts * (by_p * p).sum(axis=-1, keepdims=True))
 
     def _relaxation(self, logits: Array, own: NDArray[np.bool_], counts: Array) -> tuple[Array, Array]:
-        """Values and gradients as functions of the margin g = z_y - logsumexp of the others, with p_y = sigmoid(g).
+        """Values and gradients from the margin g = z_y - logsumexp of the other logits, where p_y = sigmoid(g).
 
-        A convex, non-increasing function of the concave g is convex in the logits.
+        The loss is convex in the logits, because it is a convex, non-increasing function of g, and g is concave.
         """
         others = np.where(own, -np.inf, logits)
         margin = (own * logits).sum(axis=-1) - logsumexp_of(others, counts)
@@ -105,6 +105,6 @@ def logsumexp_of(logits: Array, counts: Array) -> Array:
 
 
 def softmax_of(logits: Array, counts: Array) -> Array:
-    """The probability of a single class of each group; times `counts` it sums to 1."""
+    """The probability of a single class in each group; the sum of probabilities times `counts` is 1."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(powers / (counts * powers).sum(axis=-1, keepdims=True))

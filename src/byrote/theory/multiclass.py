@@ -1,13 +1,13 @@
-"""A memorization-dilation model for any number of classes and any of the losses: our extension of MD section 4.
+"""A memorization-dilation model for any number of classes and any loss of `KINDS`: our extension of MD section 4.
 
     minimize over u_ij >= 0 and r
         sum_n E loss(W(h_n + v), n) + lambda E ||h_n + v||^2
         + eta/(N-1) sum_{i != j} loss(W u_ij, j) + lambda ||u_ij||^2
     subject to   eta/(N-1) sum_{j != i} ||u_ij - h_i|| <= C_MD r / D   for every true class i
 
-u_ij are the corrupted samples of true class i and observed class j. `docs/theory/multiclass.md` proves the reduction
-used here: for a convex loss and a law that is the same for all other classes, three numbers determine
-u_ij = x e_j + y e_i + z (all others). N = 2 is the paper's model.
+u_ij is the feature of the corrupted samples of true class i and observed class j. For a convex loss and a law that
+treats all other classes alike, three numbers determine u_ij = x e_j + y e_i + z (all others);
+`docs/theory/multiclass.md` has the proof. For N = 2 this is the model of the paper.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class LocalMinimum:
     Attributes:
         value, r, dilation, memorization, observed, true, others: see `MulticlassDilation`.
         residual: the largest entry of the projected gradient.
-        basin: the name of the start from which it was reached.
+        basin: the name of the starting point from which the minimum was reached.
     """
 
     value: float
@@ -50,27 +50,27 @@ class LocalMinimum:
 
 @dataclass(frozen=True)
 class MulticlassDilation:
-    """The optimum of the model of N classes.
+    """The optimum of the model with N classes.
 
     Attributes:
         geometry: the class means and the classifier.
-        eta: the number of corrupted samples over the number of clean ones.
-        r: optimal standard deviation.
+        eta: n_corrupted / n_clean.
+        r: the optimal standard deviation within a class.
         dilation: r / D.
         memorization: eta ||u_ij - h_i||.
         memorization_relative: memorization / D.
-        r_max: eta D^2 / C_MD, the r that full memorization would need.
+        r_max: eta D^2 / C_MD, the r at full memorization.
         fraction: r / r_max.
         observed: coordinate of u_ij along h_j.
         true: coordinate of u_ij along h_i.
         others: coordinate of u_ij along every other class mean.
         value: the risk.
         minima: every local minimum that was reached, best first (one for a convex loss).
-        from_true_class: the minimum reached from u_ij = h_i: the network has learned the classes and memorized nothing.
-        optimality_gap: the risk is at most this far above its minimum; NaN for losses that are not convex.
-        quadrature_error: change of the clean risk's slope F' at r when the quadrature uses a third fewer nodes.
+        from_true_class: the minimum reached from u_ij = h_i, the state of a network that has memorized nothing.
+        optimality_gap: a bound on the distance of the risk from its minimum; NaN for losses that are not convex.
+        quadrature_error: the change of F'(r), the slope of the clean risk, if the quadrature uses a third fewer nodes.
         converged: whether the residual is at most 1e-7.
-        iterations: steps from all starts together.
+        iterations: the total number of steps from all starting points.
     """
 
     geometry: Geometry
@@ -94,19 +94,18 @@ class MulticlassDilation:
 
 
 def multiclass_dilation(problem: Problem, num_classes: int = 3, scale_free: bool = False) -> MulticlassDilation:
-    """The optimal dilation for N classes under any loss of `KINDS`.
+    """Compute the optimal dilation for N classes under any loss of `KINDS`.
 
     Args:
-        problem: one point under any loss of `KINDS`. Its eta, above 0, is the number of corrupted samples over the
-            number of clean ones; the wrong labels are spread evenly over the other classes. The problem's law is
-            two-point, segment, circle or disc in the plane of h_n and h_m, with m uniform among the other classes, or
-            `from_samples` of (S, M).
+        problem: one point under any loss of `KINDS`. eta, above 0, is n_corrupted / n_clean; wrong labels are spread
+            evenly over the other classes. The law is two-point, segment, circle or disc in the plane of h_n and h_m,
+            where m is uniform among the other classes, or a law `from_samples` (S, M).
         num_classes: N >= 2.
-        scale_free: memorization is measured in units of D, so that C_MD D replaces C_MD.
+        scale_free: whether memorization is measured in units of D, so that C_MD D replaces C_MD.
 
     Raises:
-        ValueError: a parameter outside its domain, a law without a plane (sphere), or class means that have collapsed
-            to 0.
+        ValueError: a parameter outside its domain, a law that is not in the plane (sphere), or class means that have
+        collapsed to 0.
 
     >>> from byrote.theory import dilation
     >>> abs(multiclass_dilation(Problem(), num_classes=2).dilation / dilation().dilation - 1) < 1e-8
@@ -146,7 +145,7 @@ def multiclass_dilation(problem: Problem, num_classes: int = 3, scale_free: bool
     )
 
 
-_STARTS = (  # (observed, true, others) in units of a; the first is the network before it memorizes
+_STARTS = (  # (observed, true, others) in units of a; the first start is the state before memorization
     ("true class", (0.01, 0.99, 0.0)),
     ("observed class", (0.99, 0.01, 0.0)),
     ("between", (0.5, 0.5, 0.0)),
@@ -157,7 +156,7 @@ _STARTS = (  # (observed, true, others) in units of a; the first is the network 
 
 @dataclass(frozen=True)
 class _Reduced:
-    """J(x, y, z) = F(kappa t) + eta phi, the part of the risk that one class contributes; variables in units of a."""
+    """J(x, y, z) = F(kappa t) + eta phi, the contribution of one class to the risk; variables are in units of a."""
 
     loss: LogitLoss
     geometry: Geometry
@@ -182,7 +181,7 @@ class _Reduced:
         return np.array([1.0, 1.0, N - 2.0])[: 2 if N == 2 else 3]
 
     def clean(self, r: float, nodes: tuple[Array, Array] | None = None) -> tuple[float, float]:
-        """F(r) and F'(r): expected loss and penalty of a clean sample of one class."""
+        """F(r) and F'(r), where F is the expected loss and penalty of a clean sample of one class."""
         v, weights = nodes or self.nodes
         a, k = self.geometry.feature_norm, self.geometry.logit_scale
         logits = np.zeros((len(v), len(self.counts)))
@@ -192,7 +191,7 @@ class _Reduced:
         return float(weights @ values) + self.penalty * (a * a + r * r), float(weights @ along) + 2 * self.penalty * r
 
     def noisy(self, u: Array) -> tuple[float, Array]:
-        """phi and its gradient at u = (x, y, z), observed class first."""
+        """phi and its gradient at u = (x, y, z), with the observed class first."""
         k = self.geometry.logit_scale
         value, slope = self.loss(k * u[None, :], np.zeros(1, dtype=np.intp), self.counts)
         weight = self.penalty * self.counts
@@ -233,7 +232,7 @@ class _Reduced:
     def certificate(self, at: LocalMinimum) -> float:
         """A bound on how far N J lies above its minimum: N |projected gradient|^2 / (4 eta lambda).
 
-        It holds because J is strongly convex with constant 2 eta lambda.
+        The bound holds because J is strongly convex with constant 2 eta lambda.
         """
         a, size = self.geometry.feature_norm, len(self.counts)
         scaled = np.array([at.observed, at.true, at.others][:size]) / a

@@ -1,4 +1,4 @@
-"""Minimization with bounds: the only module that calls scipy's optimizers."""
+"""Minimization with bounds; no other module calls scipy's optimizers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Objective: TypeAlias = Callable[[Array], tuple[float, Array]]  # value and gradi
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where an optimizer stopped."""
+    """The point at which an optimizer stopped."""
 
     point: Array
     value: float
@@ -28,7 +28,7 @@ class Minimum:
 
 def minimize(objective: Objective, start: Array, lower: Array, options: Mapping[str, float]) -> Minimum:
     """Minimize from `start` by bounded L-BFGS, with every entry at least `lower`."""
-    from scipy import optimize  # a slow import (.2 s) that only the free solver needs
+    from scipy import optimize  # imported here, because only the free solver needs this slow import (.2 s)
 
     bounds = [(None if low == -np.inf else float(low), None) for low in lower]
     call = cast(Any, optimize.minimize)
@@ -37,7 +37,7 @@ def minimize(objective: Objective, start: Array, lower: Array, options: Mapping[
 
 
 def descend(objective: Objective, start: Array, lower: Array, tolerance: float) -> tuple[Array, int]:
-    """Bounded L-BFGS, then Newton steps on the entries off their bounds; returns the point and the number of steps."""
+    """Run bounded L-BFGS, then Newton steps on the entries that are not at a bound; return the point and step count."""
     options = {"maxiter": 20000, "maxfun": 40000, "ftol": 1e-17, "gtol": tolerance, "maxcor": 20}
     run = minimize(objective, start, lower, options)
     point, steps = run.point, run.iterations
@@ -61,12 +61,12 @@ def descend(objective: Objective, start: Array, lower: Array, tolerance: float) 
 
 
 def projected(point: Array, gradient: Array, lower: Array) -> Array:
-    """The gradient without the entries that push against a bound; 0 at a stationary point."""
+    """The gradient, with entries that push against a bound set to 0; 0 at a stationary point."""
     return np.where((point <= lower) & (gradient > 0), 0.0, gradient)
 
 
 def hessian(objective: Objective, point: Array, free: NDArray[np.bool_]) -> Array:
-    """Central differences of the gradient, over the entries marked `free`."""
+    """The Hessian by central differences of the gradient, over the entries marked `free`."""
     index = np.flatnonzero(free)
     step = 1e-5 * max(1.0, float(np.abs(point).max()))
     columns = []

@@ -1,4 +1,4 @@
-"""Checks of the models' arguments: a function for each condition, which raises an error of one sentence."""
+"""Check the arguments of the models: one function for each condition."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 Array: TypeAlias = NDArray[np.float64]
-Real: TypeAlias = float | Array  # a number for one point, an array for a sweep
+Real: TypeAlias = float | Array  # a number for a single point, an array for a sweep
 
 
 def _checked(name: str, value: ArrayLike, holds: Callable[[Array], NDArray[np.bool_]], need: str) -> Array:
@@ -36,24 +36,24 @@ def _checked(name: str, value: ArrayLike, holds: Callable[[Array], NDArray[np.bo
 
 
 def positive(name: str, value: ArrayLike) -> Array:
-    """`value` as float64, or ValueError unless it is finite and above 0."""
+    """Return `value` as float64; ValueError unless it is finite and above 0."""
     return _checked(name, value, lambda array: array > 0, "above 0 and finite")
 
 
 def non_negative(name: str, value: ArrayLike) -> Array:
-    """`value` as float64, or ValueError unless it is finite and at least 0."""
+    """Return `value` as float64; ValueError unless it is finite and at least 0."""
     return _checked(name, value, lambda array: array >= 0, "at least 0 and finite")
 
 
 def smoothing(alpha: ArrayLike) -> Array:
-    """The loss parameter alpha as float64, or ValueError unless it lies in [0, 1)."""
+    """Return the loss parameter alpha as float64; ValueError unless it is in [0, 1)."""
     return _checked("alpha", alpha, lambda array: (array >= 0) & (array < 1), "in [0, 1)")
 
 
 def class_count(num_classes: ArrayLike) -> Array:
-    """The number of classes N as float64, or ValueError unless it is a whole number from 2 to a billion.
+    """Return the number of classes N as float64; ValueError unless it is a whole number from 2 to a billion.
 
-    Above a billion, 1 - p is rounded away for a probability p near 1.
+    Above a billion, 1 - p is lost to rounding for a probability p near 1.
     """
     return _checked(
         "num_classes",
@@ -64,7 +64,7 @@ def class_count(num_classes: ArrayLike) -> Array:
 
 
 def width_of(width: int | None, num_classes: int) -> int:
-    """The feature width M (default: N), or ValueError unless M >= N."""
+    """Return the feature width M (default: N); ValueError unless M >= N."""
     chosen = num_classes if width is None else width
     if int(chosen) != chosen or chosen < num_classes:
         raise ValueError(f"width must be a whole number M >= N = {num_classes}, got {chosen}")
@@ -72,7 +72,7 @@ def width_of(width: int | None, num_classes: int) -> int:
 
 
 def broadcast(*arrays: Array) -> tuple[tuple[int, ...], list[Array]]:
-    """The common shape of `arrays`, and each of them flattened to that shape's size."""
+    """Broadcast `arrays`: return the common shape, and each array flattened."""
     try:
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
     except ValueError:
@@ -82,5 +82,5 @@ def broadcast(*arrays: Array) -> tuple[tuple[int, ...], list[Array]]:
 
 
 def unwrap(array: Array, shape: tuple[int, ...]) -> Real:
-    """`array` in `shape`; a plain float where the shape is that of one point."""
+    """Reshape `array` to `shape`; for the shape () of a single point, return a plain float."""
     return float(array.reshape(-1)[0]) if shape == () else array.reshape(shape)

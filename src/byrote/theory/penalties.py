@@ -1,4 +1,4 @@
-"""The penalties at which the layer-peeled model has two measured distances between class means, if any exist."""
+"""Find penalties at which the layer-peeled model has two measured distances between class means (CE and LS)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Penalties", "least_gamma", "penalties", "penalties_from_distances"]
 
 @dataclass(frozen=True)
 class Penalties:
-    """The lambdas at which the model has the measured distances, in the model's (summed) convention."""
+    """The lambdas at which the model has the measured distances, in the model's convention (summed losses)."""
 
     lambda_w: float
     lambda_h: float
@@ -30,7 +30,7 @@ def _log_gamma_squared(log_e: Array | float, alpha: float, N: int) -> Array:
 
 
 def _falls(log_e: float, alpha: float, N: int) -> bool:
-    """Whether gamma falls at log e: the sign of its derivative, by gap'(c) = -1 / (c (1 - c))."""
+    """Whether gamma decreases at log e, from the sign of its derivative with gap'(c) = -1 / (c (1 - c))."""
     e = float(np.exp(log_e))
     other = e + alpha * (N - 1) / N
     rises = e / (other * (1 - other) * _gap(np.asarray(other), N))
@@ -38,9 +38,9 @@ def _falls(log_e: float, alpha: float, N: int) -> bool:
 
 
 def _turn(alpha: float, N: int) -> tuple[float, float, float]:
-    """The log e at which gamma is least, and the ends of the search, by bisection on the sign of the derivative."""
+    """The log e with the smallest gamma, by bisection on the sign of the derivative, between the ends of the search."""
     low_end, high_end = float(np.log(1e-14)), float(np.log((N - 1) / N * (1 - alpha))) - 1e-9
-    low, high = low_end, high_end  # gamma falls at low and rises at high
+    low, high = low_end, high_end  # gamma decreases at low and increases at high
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if _falls(middle, alpha, N) else (low, middle)
@@ -58,12 +58,12 @@ def least_gamma(alpha: float, num_classes: int = 2) -> float:
 
 
 def penalties(distance: Array, other: Array, alpha: float, N: int) -> tuple[Array, Array]:
-    """lambda_W and lambda_H, (B,), by bisection in log e; NaN where no lambdas give the two distances."""
+    """Find lambda_W and lambda_H, (B,), by bisection in log e; NaN where no lambdas give the two distances."""
     low_end, turn, _ = _turn(alpha, N)
     with np.errstate(invalid="ignore", divide="ignore"):
         target = 2 * np.log(distance / other)
     possible = (target >= _log_gamma_squared(turn, alpha, N)) & (target <= _log_gamma_squared(low_end, alpha, N))
-    low, high = np.full(len(target), low_end), np.full(len(target), turn)  # gamma falls from low to high
+    low, high = np.full(len(target), low_end), np.full(len(target), turn)  # gamma decreases from low to high
     for _ in range(60):
         middle = (low + high) / 2
         beyond = _log_gamma_squared(middle, alpha, N) > target
@@ -78,11 +78,12 @@ def penalties(distance: Array, other: Array, alpha: float, N: int) -> tuple[Arra
 def penalties_from_distances(
     distance_ce: float, distance_ls: float, alpha: float, num_classes: int = 2
 ) -> Penalties | None:
-    """lambda_W and lambda_H at which the layer-peeled model has D_CE and D_LS, or None if no such lambdas exist.
+    """Find lambda_W and lambda_H at which the layer-peeled model has D_CE and D_LS; None if there are none.
 
-    gamma^2 = d(e)/d(e + alpha (N-1)/N) fixes e = 2 sqrt((N-1) lambda_W lambda_H / N); D_CE then fixes the ratio of
-    lambda_W and lambda_H. gamma has a smallest value, above 1, and a measured gamma below it refutes the model. Above
-    it there are two solutions; the solution with the larger features is returned.
+    Let gamma = D_CE / D_LS. gamma^2 = d(e)/d(e + alpha (N-1)/N) determines e = 2 sqrt((N-1) lambda_W lambda_H / N), and
+    D_CE determines the ratio of lambda_W and lambda_H. In the model, gamma has a smallest value, which is above 1; a
+    measured gamma below this value refutes the model. Above this value there are two solutions, and the solution with
+    the larger features is returned.
 
     >>> found = penalties_from_distances(3.0458, 2.0302, .1)
     >>> round(found.lambda_w, 4), round(found.lambda_h, 4)

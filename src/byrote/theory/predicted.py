@@ -1,4 +1,4 @@
-"""Memorization and dilation of any loss at many parameter points, by the solver that fits the loss."""
+"""Memorization and dilation of any loss at many parameter points, computed by the solver for this loss."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ VARIANTS: tuple[Variant, ...] = ("raw", "scale-free")
 
 
 def solved_at_once(kind: Kind, num_classes: int) -> bool:
-    """Whether the model has only one minimum under a loss; a whole sweep of parameters is then solved in one call."""
+    """Whether the model has only one minimum under a loss, so that a whole sweep can be solved in one call."""
     return kind == "squared" or (num_classes == 2 and kind in ("smoothing", "relaxation"))
 
 
 def predicted(problem: Problem, variant: Variant = "raw", num_classes: int = 2) -> tuple[Array, Array]:
-    """Memorization eta ||u - h|| and dilation r/D of a loss at its global minimum.
+    """Compute memorization eta ||u - h|| and dilation r/D of a loss at the global minimum.
 
     Args:
-        problem: a point or a sweep under any loss of `KINDS`, with eta above 0. If the loss has several minima, the
-            lowest counts. For the scale-free variant the slope of the problem is C_MD / D, with D the distance of the
-            loss's own class means.
-        variant: raw, or scale-free, which measures memorization in units of D.
+        problem: a point or a sweep under any loss of `KINDS`, with eta above 0. If there are several minima, the lowest
+            is used. For the scale-free variant, the slope of the problem is C_MD / D, where D is the distance between
+            the class means under this loss.
+        variant: raw, or scale-free (memorization in units of D).
         num_classes: N, at least 2.
 
     Returns:
-        Both as (P,) arrays over the flattened points; NaN where the class means have collapsed.
+        Memorization and dilation as (P,) arrays over the flattened points; NaN where the class means have collapsed.
 
     Raises:
         ValueError: a parameter outside its domain.
@@ -73,7 +73,7 @@ def _known(memorization: ArrayLike, spread: ArrayLike, collapsed: bool | NDArray
 
 
 def _searched(problem: Problem, free: bool, num_classes: int) -> Array:
-    """Both readings (2, P) at one geometry, for losses with several minima and for more than two classes."""
+    """Memorization and dilation (2, P) for one geometry, for losses with several minima or more than two classes."""
     eta, slope = np.asarray(problem.eta), np.asarray(problem.slope)
     if num_classes == 2 and problem.loss in ("robust-log", "squared-probabilities"):
         one = bounded_dilation(problem, free)

@@ -19,14 +19,14 @@ LawLike: TypeAlias = str | Law
 
 @dataclass(frozen=True)
 class Problem:
-    """A point of the model, or a sweep: each of the first five may be an array, and they broadcast.
+    """A parameter point of the model, or a sweep: the first five parameters may be arrays, which are broadcast.
 
     Args:
-        alpha: the loss's parameter; for smoothing and relaxation in [0, 1), where 0 is cross entropy.
+        alpha: the parameter of the loss; for smoothing and relaxation in [0, 1), where 0 is cross entropy.
         lambda_w: penalty on the classifier, above 0.
         lambda_h: penalty on the features, above 0.
         eta: n_corrupted / n_clean, at least 0 (nominal Uniform(.4) is .25).
-        slope: C_MD, above 0; for a scale-free model C_MD / D.
+        slope: C_MD, above 0; C_MD / D for a scale-free model.
         law: the law of the spread of a class: one of `laws.LAWS`, or a `laws.Law` from samples or a density.
         width: M, at least 2.
         loss: one of `KINDS` (`docs/theory/losses.md`).
@@ -59,7 +59,7 @@ class Problem:
         positive("lambda_h", self.lambda_h)
         non_negative("eta", self.eta)
         positive("slope", self.slope)
-        self.spread  # noqa: B018  an unknown law is refused here
+        self.spread  # noqa: B018  raises ValueError for an unknown law
 
     @property
     def spread(self) -> Law:
@@ -73,19 +73,19 @@ class Problem:
 
     @property
     def distance(self) -> Array:
-        """D, the distance between the class means under smoothing or relaxation, in the shape of alpha and lambdas."""
+        """D, the distance between class means under smoothing or relaxation, in the shape of alpha and the lambdas."""
         l_w, l_h = (np.asarray(one, dtype=np.float64) for one in (self.lambda_w, self.lambda_h))
         _, norm, _ = two_class_geometry(self.beta, l_w, l_h)
         return np.asarray(np.sqrt(2) * norm)
 
     def columns(self) -> tuple[tuple[int, ...], list[Array]]:
-        """The common shape of the five numbers, and alpha, lambda_w, lambda_h, eta and slope flattened to it."""
+        """The common shape of alpha, lambda_w, lambda_h, eta and slope, and these five broadcast and flattened."""
         numbers = (self.alpha, self.lambda_w, self.lambda_h, self.eta, self.slope)
         return broadcast(*(np.asarray(one, dtype=np.float64) for one in numbers))
 
 
 def two_class_geometry(beta: Array, lambda_w: Array, lambda_h: Array) -> tuple[Array, Array, Array]:
-    """(d, a, C) of Assumption 4.2.1, which sums the losses of the two classes: c = beta + sqrt(2 lambda_W lambda_H).
+    """(d, a, C) of Assumption 4.2.1, where the losses of both classes are summed: c = beta + sqrt(2 lambda_W lambda_H).
 
     beta is the slope of the loss at an infinite gap: alpha/2 for smoothing, alpha for relaxation. All are (P,).
     """

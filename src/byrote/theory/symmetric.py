@@ -1,8 +1,7 @@
-"""Symmetric losses (LF): the noisy-risk identity, and pairs of classifiers whose order noise reverses under other
-losses.
+"""Symmetric losses (LF): check the noisy-risk identity, and find pairs of classifiers whose risks noise reverses.
 
-A loss is any callable `loss(logits, labels)` that returns one value per sample, for logits (S, N) and labels (S,) of
-whole numbers. `from_torch` wraps torch losses.
+A loss is any callable `loss(logits, labels)` that returns one value per sample, for logits (S, N) and integer labels
+(S,). `from_torch` wraps torch losses.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ SampleLoss: TypeAlias = Callable[[Array, NDArray[np.int64]], ArrayLike]
 
 @dataclass(frozen=True)
 class Symmetry:
-    """Whether sum_j L(z, j) is one constant C on the given logits.
+    """Whether sum_j L(z, j) is the same constant C for all given logits.
 
     Attributes:
         constant: the mean of the sum over the logits.
@@ -50,15 +49,15 @@ class Symmetry:
 
 @dataclass(frozen=True)
 class Identity:
-    """The noisy risk, summed label by label, against its formulas.
+    """The noisy risk, summed label by label, compared with its formulas.
 
     Attributes:
         clean: the clean risk.
         noisy: the noisy risk, summed label by label.
-        formula: the noisy risk by the formula for any loss.
-        symmetric_formula: the noisy risk by the formula for symmetric losses.
-        deviation: the deviation of the noisy risk from `formula`, relative.
-        symmetric_deviation: the deviation of the noisy risk from `symmetric_formula`, relative.
+        formula: the noisy risk from the formula for any loss.
+        symmetric_formula: the noisy risk from the formula for symmetric losses.
+        deviation: the relative deviation of the noisy risk from `formula`.
+        symmetric_deviation: the relative deviation of the noisy risk from `symmetric_formula`.
     """
 
     clean: float
@@ -74,8 +73,8 @@ class Reversal:
     """Two classifiers: the first has the lower clean risk and the higher noisy risk.
 
     Attributes:
-        logits_better_clean: logits of the first, (S, N).
-        logits_better_noisy: logits of the second on the same samples, (S, N).
+        logits_better_clean: logits of the first classifier, (S, N).
+        logits_better_noisy: logits of the second classifier on the same samples, (S, N).
         labels: true classes, (S,).
         eta: the flip rate.
         clean: the two clean risks.
@@ -91,7 +90,7 @@ class Reversal:
 
 
 def from_torch(loss: Callable[..., Any]) -> SampleLoss:
-    """Wrap a loss on torch tensors, called as loss(logits, labels, reduction="none"), in float64.
+    """Wrap a torch loss, which is called as loss(logits, labels, reduction="none") in float64.
 
     Raises:
         RuntimeError: torch is not installed.
@@ -121,12 +120,12 @@ def class_sums(loss: SampleLoss, logits: ArrayLike) -> Array:
 
 
 def check_symmetry(loss: SampleLoss, logits: ArrayLike, tolerance: float = 1e-9) -> Symmetry:
-    """Whether the class sum is one constant over the given logits (S, N).
+    """Check whether the sum over classes is the same constant for all given logits (S, N).
 
     Args:
         loss: returns values (S,) for logits (S, N) and labels (S,).
         logits: (S, N).
-        tolerance: the largest relative spread of the sums that counts as rounding.
+        tolerance: the largest relative spread of the sums that counts as rounding error.
     """
     sums = class_sums(loss, logits)
     constant = float(sums.mean())
@@ -135,10 +134,11 @@ def check_symmetry(loss: SampleLoss, logits: ArrayLike, tolerance: float = 1e-9)
 
 
 def noisy_risk(loss: SampleLoss, logits: ArrayLike, labels: ArrayLike, eta: float) -> Identity:
-    """The risk under `Symmetric(eta)` labels, in expectation over the labels, and the identity it obeys.
+    """Compute the expected risk under `Symmetric(eta)` labels, and compare it with the noisy-risk identity.
 
     For every loss:   noisy = (1 - eta N/(N-1)) clean + eta/(N-1) mean of the class sums.
-    For symmetric losses the mean of the class sums is C, so noise keeps the order of any two risks for eta < (N-1)/N.
+    For symmetric losses the mean of the class sums is C, so noise preserves the order of any two risks for eta <
+    (N-1)/N.
 
     Args:
         loss: returns values (S,) for logits (S, N) and labels (S,).
@@ -172,11 +172,11 @@ def noisy_risk(loss: SampleLoss, logits: ArrayLike, labels: ArrayLike, eta: floa
 
 
 def find_reversal(loss: SampleLoss, num_classes: int = 3, eta: float = 0.3, seed: int = 0) -> Reversal | None:
-    """Two classifiers whose order of risks noise reverses, or None if no pair that was tried has this property.
+    """Find two classifiers whose order of risks noise reverses; None if no pair tried has this property.
 
-    Noise adds eta/(N-1) times the mean class sum. The search therefore looks for a classifier with slightly lower clean
-    risk but a larger class sum. Each classifier tried is a row of logits for one sample of class 0: confident, modest
-    or wrong logits along e_0, or random ones. The pair with the widest margin is returned.
+    Noise adds eta/(N-1) times the mean class sum. So the search looks for a classifier with slightly lower clean risk
+    but a larger class sum. Each candidate is a row of logits for one sample of class 0: confident, modest or wrong
+    logits along e_0, or random logits. The pair with the widest margin is returned.
 
     Raises:
         ValueError: eta is not in (0, (N-1)/N): from (N-1)/N on, noise changes the order even under a symmetric loss.
@@ -221,7 +221,7 @@ def _rows(logits: ArrayLike) -> Array:
 
 
 def _classes(labels: ArrayLike, size: int, num_classes: int) -> NDArray[np.int64]:
-    """Labels (S,) in 0..N-1, checked because floats, strings and negative labels would index other classes."""
+    """Check labels (S,) in 0..N-1, because floats, strings and negative labels would index wrong classes."""
     try:
         array = np.asarray(labels)
     except (ValueError, TypeError):  # uneven rows

@@ -1,8 +1,8 @@
-"""The scalar problem of two classes: its loss, the path of stationary u_1, and the one equation that remains.
+"""The scalar problem of two classes: the loss, the path of stationary u_1, and the scalar equation to solve.
 
-u_1 = x h_1/a + y h_2/a, the constraint is active, and along the stationarity conditions x, y, the distance
-t = ||u_1 - h_2|| and the multiplier m are explicit functions of delta = x - y; m t falls and F' rises along delta.
-`docs/theory/dilation.md` derives the equation.
+u_1 = x h_1/a + y h_2/a, and the constraint is active. At every point that meets the stationarity conditions, x, y, the
+distance t = ||u_1 - h_2|| and the multiplier m are explicit functions of delta = x - y. m t decreases and F' increases
+with delta. `docs/theory/dilation.md` derives the equation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _STEPS = 100
 
 
 class Path(NamedTuple):
-    """The stationary u_1 = (x, y) and its multiplier m along the path, each field (P,).
+    """The stationary u_1 = (x, y) and its multiplier m at points of the path; each field is (P,).
 
     Attributes:
         x: coordinate of u_1 along h_1.
@@ -49,11 +49,11 @@ class Path(NamedTuple):
 
 @dataclass(frozen=True)
 class TwoClass:
-    """The scalar problem of P points: loss psi(w) = softplus(-w) + beta w below `cap`, constant beyond."""
+    """The scalar problem at P points; the loss is psi(w) = softplus(-w) + beta w up to `cap`, and then constant."""
 
     beta: Array
     cap: Array | None
-    cost: Array  # sqrt(2 lambda_W lambda_H), the pull of the penalties at the class means
+    cost: Array  # sqrt(2 lambda_W lambda_H), the force of the penalties at the class means
     penalty: Array  # lambda = lambda_H
     eta: Array
     reach: Array  # D / C_MD: r = eta reach t
@@ -74,14 +74,14 @@ class TwoClass:
         return cls(beta, cap, cost, l_h, eta, a * np.sqrt(2) / slope, gap, a, scale, law)
 
     def take(self, index: NDArray[np.intp]) -> TwoClass:
-        """The points at `index`."""
+        """Select the points at `index`."""
         cap = None if self.cap is None else self.cap[index]
         fields = (self.cost, self.penalty, self.eta, self.reach, self.gap, self.a, self.scale)
         cost, penalty, eta, reach, gap, a, scale = (field[index] for field in fields)
         return TwoClass(self.beta[index], cap, cost, penalty, eta, reach, gap, a, scale, self.law)
 
     def spread_slopes(self, r: Array) -> tuple[Array, Array]:
-        """F'(r) / 2 and F''(r) / 2 as sums of positive terms, so that nothing cancels however small r is.
+        """F'(r) / 2 and F''(r) / 2 as sums of positive terms, so that nothing cancels even for very small r.
 
         E[Z psi'(d + sZ)] = E[Z (psi'(d + sZ) - psi'(d))] because E Z = 0. With e = exp(-|sZ|), the difference of the
         two logistic functions is sign(Z) (1 - e) sigmoid(-d) / (1 + e^-d e) for Z >= 0, and the same over (e + e^-d)
@@ -108,7 +108,7 @@ class TwoClass:
         """g - 2 lambda a and the derivative of g, at delta = a - theta; g = -k psi'(k delta) is the pull on u_1.
 
         sigmoid(-d) = beta + sqrt(2 lambda_W lambda_H), so g = 2 lambda a + k (sigmoid(k theta - d) - sigmoid(-d)), a
-        sum of positive terms. (The cap of the relaxed loss plays no part, because the gap of u_1 stays below d.)
+        sum of positive terms. (The cap of the relaxed loss has no effect, because the gap of u_1 stays below d.)
         """
         k = self.scale * self.a
         p = expit(k * theta - self.gap)
@@ -147,9 +147,9 @@ class TwoClass:
 
 
 def root(problem: TwoClass) -> tuple[Array, NDArray[np.bool_], int]:
-    """The zero of m t - (D / C_MD) F'(r) / 2, which falls along delta, by Newton in log omega inside a bracket."""
+    """Find the zero of m t - (D / C_MD) F'(r) / 2, which decreases in delta, by bracketed Newton steps in log omega."""
     low, high = np.zeros_like(problem.a), np.full_like(problem.a, np.inf)
-    omega = problem.eta * problem.reach**2  # the start of the search, exact for a quadratic loss
+    omega = problem.eta * problem.reach**2  # the starting point, exact for a quadratic loss
     done = np.zeros(len(omega), dtype=np.bool_)
     step = 0
     while step < _STEPS and not done.all():
@@ -164,7 +164,7 @@ def root(problem: TwoClass) -> tuple[Array, NDArray[np.bool_], int]:
         low[index] = np.where(balance <= 0, here, low[index])
         high[index] = np.where(balance > 0, here, high[index])
         bottom, top = low[index], high[index]
-        with np.errstate(over="ignore", invalid="ignore"):  # a NaN step halves the bracket
+        with np.errstate(over="ignore", invalid="ignore"):  # after a NaN step, the bracket is halved
             move = balance / slope * (1 + here) ** 2 / (2 * part.a * here)  # the Newton step in log omega
         settled = np.abs(move) <= 1e-11  # further steps would be smaller than rounding
         trial = here * np.exp(np.clip(move, -5, 5))
@@ -178,7 +178,7 @@ def root(problem: TwoClass) -> tuple[Array, NDArray[np.bool_], int]:
 def certificate(problem: TwoClass, omega: Array, end: Path, first: Array) -> Array:
     """A bound on risk - optimum: the least of |projected gradient|^2 / (2 mu), mu = 4 eta lambda, and |gradient| 2 D.
 
-    The second bound holds because the optimum lies within D of h_2.
+    The second term is a bound because the optimum is within D of h_2.
     """
     a, lam, eta = problem.a, problem.penalty, problem.eta
     x, y, short, t = end[:4]

@@ -1,4 +1,4 @@
-"""Variants that reduce to the two-class model: scale-free memorization, squared error, memorized clean samples."""
+"""Variants of the two-class model: scale-free memorization, squared error, memorized clean samples."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["CleanMemorization", "SquaredDilation", "clean_memorization", "scale_
 def scale_free_dilation(problem: Problem) -> Dilation:
     """The model with memorization measured in units of D: eta ||u_1 - h_2|| / D <= C r / D.
 
-    It is the paper's model at C_MD = C D, a different C_MD for each loss. For laws with E Z^2 = 1/2 (circle, disc) and
-    small eta, r / D = (eta / C) (1 - eta / (2 C^2)) + O(eta^3) for every alpha and all lambdas, so the gap between CE
-    and LS is of third order in eta.
+    This is the paper's model at C_MD = C D, so C_MD is different for each loss. For laws with E Z^2 = 1/2 (circle,
+    disc) and small eta, r / D = (eta / C) (1 - eta / (2 C^2)) + O(eta^3) for every alpha and all lambdas, so the gap
+    between CE and LS is of third order in eta.
 
     Args:
         problem: a point or a sweep under smoothing or relaxation; its slope is C, which has no unit.
 
     Returns:
-        The optimum; its `slope` is that of the paper's model, C D.
+        The optimum; its `slope` is C D, the slope of the paper's model.
 
     >>> ce, ls = (scale_free_dilation(Problem(alpha, slope=.3)) for alpha in (0., .1))
     >>> 1 < ce.dilation / ls.dilation < 1.002
@@ -38,9 +38,9 @@ def scale_free_dilation(problem: Problem) -> Dilation:
 
 @dataclass(frozen=True)
 class SquaredDilation:
-    """The optimum under squared error on logits; each field is a number, or an array over a sweep.
+    """The optimum under squared error on logits; each field is a number, or an array for a sweep.
 
-    The other fields are those of `Dilation`.
+    For the other fields, see `Dilation`.
 
     Attributes:
         shrinkage: 1 - N sqrt(lambda_W lambda_H), or 0 if this is negative.
@@ -62,17 +62,17 @@ class SquaredDilation:
 
 
 def squared_dilation(problem: Problem, num_classes: ArrayLike = 2) -> SquaredDilation:
-    """The model under squared error on logits (mean over classes) in closed form.
+    """Solve the model under squared error on logits (mean over classes) in closed form.
 
     It holds for any N and any law in the span of the class means. D^2 = 2 (1 - N sqrt(lambda_W lambda_H))
     sqrt(lambda_W / lambda_H). With s = eta D^2 / C_MD^2, the corrupted samples lie on the segment from h_2 to h_1, at
-    u_1 = (h_1 + s h_2) / (1 + s), and r / D = (eta D / C_MD) / (1 + s). Of two settings with distances D and D', the
-    one with the larger distance therefore dilates more if and only if eta D D' < C_MD^2. This is the order of Theorem
-    4.3 below the bound and the reverse order above it.
+    u_1 = (h_1 + s h_2) / (1 + s), and r / D = (eta D / C_MD) / (1 + s). So for two settings with distances D and D',
+    the setting with the larger distance dilates more if and only if eta D D' < C_MD^2. Below this bound the order is
+    that of Theorem 4.3, and above the bound the order is reversed.
 
     Args:
         problem: only its lambdas, eta and slope are used.
-        num_classes: N, at least 2; may be an array, and broadcasts with the numbers of the problem.
+        num_classes: N, at least 2; an array is broadcast with the parameters of the problem.
 
     Raises:
         ValueError: N is not a whole number of at least 2.
@@ -111,19 +111,19 @@ def squared_dilation(problem: Problem, num_classes: ArrayLike = 2) -> SquaredDil
 
 @dataclass(frozen=True)
 class CleanMemorization:
-    """The optimum when clean training samples are memorized too.
+    """The optimum if clean training samples are also memorized.
 
     Attributes:
-        train_spread: s, standard deviation of the clean training features.
-        test_spread: r, standard deviation of the test features.
-        displacement: w = r - s, how far clean samples are moved (root mean square).
+        train_spread: s, the standard deviation of the clean training features.
+        test_spread: r, the standard deviation of the test features.
+        displacement: w = r - s, the root mean square displacement of clean samples.
         train_dilation: s / D.
         test_dilation: r / D.
         memorization: see `Dilation`.
         memorization_relative: see `Dilation`.
         shrink: s / r = omega^2.
         omega: sqrt(1 - C_cl^2 / D^2).
-        training: the optimum of the paper's model at slope C_MD / omega, which describes the training side.
+        training: the optimum of the paper's model at slope C_MD / omega, which describes the training features.
     """
 
     train_spread: Real
@@ -139,19 +139,19 @@ class CleanMemorization:
 
 
 def clean_memorization(problem: Problem, clean_slope: ArrayLike = 0.5) -> CleanMemorization:
-    """Our model of total memorization: clean training samples move from h + v to h + (s/r) v, which adds test dilation.
+    """Our model of total memorization: clean training samples move from h + v to h + (s/r) v, which adds dilation.
 
         minimize F(s) + eta (phi(u_1) + phi(u_2))
         subject to  r / D >= sqrt((eta ||u - h|| / C_MD)^2 + (w / C_cl)^2),  w = r - s >= 0
 
-    The variances that the two kinds of memorization cause add up. With omega = sqrt(1 - C_cl^2 / D^2), the training
-    side is the paper's model at slope C_MD / omega, and the test side dilates 1 / omega^2 times as much: s / D = omega
-    mem / C_MD, r / D = mem / (omega C_MD). Without label noise (eta = 0) nothing is memorized and nothing moves.
+    The variances due to the two kinds of memorization add up. Let omega = sqrt(1 - C_cl^2 / D^2). The training features
+    follow the paper's model at slope C_MD / omega, and the test features dilate 1 / omega^2 times as much: s / D =
+    omega mem / C_MD, r / D = mem / (omega C_MD). Without label noise (eta = 0) nothing is memorized and nothing moves.
 
     Args:
         problem: a point or a sweep under smoothing or relaxation.
-        clean_slope: C_cl > 0, below D: from C_cl = D on, memorizing clean samples would cost nothing, and the training
-            side would collapse without adding test dilation.
+        clean_slope: C_cl, above 0 and below D. At C_cl = D or above, memorizing clean samples would cost nothing, and
+            the training features would collapse without more test dilation.
 
     Raises:
         ValueError: clean_slope is not above 0 or not below D.

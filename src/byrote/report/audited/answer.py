@@ -1,4 +1,4 @@
-"""The answer of an audit in three sentences, and its estimates of the rate side by side."""
+"""The result of an audit in three sentences, and its different estimates of the share of wrong labels."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def _shares(settled: Outcome) -> dict[str, dict[str, Any]]:
 
 
 def answer(audit: Audit, settled: Outcome | None, folder: str) -> list[str]:
-    """One sentence each on how many labels are wrong, what is known about the suspects, and what to do next.
+    """Three sentences: how many labels are wrong, what is known about the suspects, and what to do next.
 
     Args:
-        audit: what was found.
-        settled: what the checks settled, or None if nobody has checked anything.
-        folder: the audit's folder, as a command names it.
+        audit: the result of the audit.
+        settled: the result of checks by a person, or None if nobody has checked a sample.
+        folder: the folder of the audit, as written in a command.
     """
     return [_how_many(audit, settled), _suspects(audit, settled), _next(settled, folder)]
 
@@ -62,33 +62,36 @@ def _how_many(audit: Audit, settled: Outcome | None) -> str:
 def _suspects(audit: Audit, settled: Outcome | None) -> str:
     count = len(audit.ranked)
     if not count:
-        return "No label is a suspect: held-out networks contradict none."
-    start = f"{count:,} labels ({share(count / len(audit))}) are suspects: held-out networks contradict them most"
+        return "No label is a suspect: networks that were not trained on a sample contradict none of the labels."
+    start = (
+        f"{count:,} labels ({share(count / len(audit))}) are suspects, that is, the labels that networks not trained "
+        "on the sample contradict most"
+    )
     if settled and settled["verdict"] == "settled":
         precision, recall = (_shares(settled)[name] for name in ("wrong among suspects", "suspects among wrong labels"))
         return (
-            f"{start}; of them {share(precision['low'])} to {share(precision['high'])} are wrong, and they hold "
-            f"{share(recall['low'])} to {share(recall['high'])} of all wrong labels."
+            f"{start}. Of the suspects, {share(precision['low'])} to {share(precision['high'])} are wrong, and they "
+            f"include {share(recall['low'])} to {share(recall['high'])} of all wrong labels."
         )
-    return f"{start}; they are shown below, the likeliest wrong first."
+    return f"{start}. They are shown below, with the likeliest wrong labels first."
 
 
 def _next(settled: Outcome | None, folder: str) -> str:
     if settled and settled["verdict"] == "settled":
         return (
-            "Which of the other suspects are wrong is not settled: correct what a person has looked at, and leave the "
-            "rest as it is."
+            "The other suspects may be right or wrong: correct the labels that a person has checked, and leave the "
+            "rest unchanged."
         )
     if settled:
         return f"To continue checking: byrote audit check {folder}"
     return (
-        "A person who checks some 200 samples settles it, whatever the noise: "
+        "To settle the rate for any kind of noise, let a person check about 200 samples: "
         f"byrote audit plan {folder} --checks 200, then byrote audit check {folder}"
     )
 
 
 def premise(audit: Audit, settled: Outcome | None) -> tuple[str, str]:
-    """What must be true for the first sentence to be right, or, if no rate is stated, what would help."""
+    """The assumption behind the first sentence, or, if it states no rate, what would help to find the rate."""
     if settled:
         return "Premise", str(settled["premise"])
     if audit.rate.verdict == "stated":
@@ -106,7 +109,7 @@ def likelihood(value: float) -> str:
 
 
 def ways(audit: Audit, settled: Outcome | None) -> list[dict[str, Any]]:
-    """Each estimate of the share of wrong labels: its name, its value, its interval if it has one, and its premise."""
+    """Each estimate of the share of wrong labels: its name, value, interval (if there is one) and assumption."""
     rate, transition = audit.rate, audit.transition
     sentences = [
         _way("labels that differ from the prediction", rate.disagreement, nan, nan, "counts the networks' errors too"),
@@ -135,7 +138,7 @@ def _way(name: str, value: float, low: float, high: float, note: str) -> dict[st
 
 
 def bar(value: float | None, low: float, high: float) -> dict[str, str] | None:
-    """The position of a bar on a track from 0 to 1, in CSS percents: the interval, or the value if it has none.
+    """The left end and width of a bar, in percent of an axis from 0 to 1: the interval, or else the value alone.
 
     >>> bar(0.2, 0.1, 0.3)
     {'left': '10.00', 'width': '20.00'}

@@ -1,4 +1,4 @@
-"""The picture of an audit: the margins of all labels, and the labels that were counted."""
+"""The picture of an audit: a histogram of label margins, and the labels that the estimate of the noise rate counts."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from byrote.figures.charts import fixed, panels, rule, values
 
 __all__ = ["margins", "picture"]
 
-_REACH = 5.0  # training records no log-odds beyond this
+_REACH = 5.0  # training records log-odds only up to this limit
 _BINS = 40
 _COLORS = {"fits": "#5B5B5B", "doubtful": "#E69F00", "suspect": "#D55E00", "counted": "#0072B2"}
 
 
 def margins(audit: Audit) -> NDArray[np.float64]:
-    """The log-odds of each given label, mean over epochs and networks, cut to [-5, 5]. # (n,)"""
+    """The log-odds of each given label, averaged over epochs and networks and clipped to [-5, 5]. # (n,)"""
     score = np.clip(audit.samples["score"].astype(np.float64), 1e-12, 1 - 1e-12)
     log_odds: NDArray[np.float64] = np.clip(np.log((1 - score) / score), -_REACH, _REACH)
     return log_odds
 
 
 def picture(audit: Audit) -> Figure:
-    """The margins of all labels and of those that do not fit, and which labels were counted."""
+    """Draw the margins of all labels and of suspect or doubtful labels, and the labels that the estimate counts."""
     kinds = _kinds(audit)
     every, rare = list(_bins(audit, kinds, list(_COLORS))), list(_bins(audit, kinds, ["doubtful", "suspect"]))
     charts, titles = [_histogram(every)], ["All labels"]
@@ -41,16 +41,16 @@ def picture(audit: Audit) -> Figure:
         charts.append(counted)
         titles.append("What was counted")
     caption = (
-        "Margin: the log-odds of the given label, averaged over all epochs and networks. Held-out networks contradict "
-        "a label to the left of 0. Suspects are the labels to look at first; a doubtful label is more likely wrong "
-        "than right, but it is not a suspect."
+        "Margin: the log-odds of the given label, averaged over all epochs and networks. A label to the left of 0 "
+        "is contradicted by networks that were not trained on its sample. Suspects are the labels to look at first; "
+        "a doubtful label is more likely wrong than right, but it is not a suspect."
     )
     if counted:
         caption += (
-            " Counted: among the quarter of the samples on which the networks are surest, the labels that differ from "
-            "the prediction, by how much the networks confuse the class that they name with the predicted one. "
-            "Symmetric noise is equally high everywhere, and the networks' own errors are at the right; so the classes "
-            "at the left are counted."
+            " What was counted: labels that differ from the prediction, among the quarter of the samples on which the "
+            "networks are surest. The axis orders the labels by how much the networks confuse the class of the label "
+            "with the predicted class. Symmetric noise is equally high everywhere, and the networks' own errors are at "
+            "the right, so the estimate of the rate counts only the classes at the left."
         )
     return Figure.of("margins", "Margins, and what was counted", "", caption, panels(charts, titles, 3, (262, 190)))
 
@@ -102,7 +102,7 @@ def _histogram(rows: list[dict[str, Any]]) -> list[Any]:
 
 
 def _counted(audit: Audit) -> list[Any]:
-    """Labels by the rank of the class that they name; empty if nothing was counted."""
+    """The number of labels by the rank of their class; empty if nothing was counted."""
     rate = audit.rate
     if not sum(rate.profile):
         return []

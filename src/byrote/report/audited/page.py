@@ -24,7 +24,7 @@ from byrote.report.words import number, opening
 
 __all__ = ["render", "write_audit_page"]
 
-_WIDE = 20  # the most classes that the page shows of the matrix
+_WIDE = 20  # the largest number of classes in the transition matrix on the page
 _FILES = (
     ("labels.csv", "csv", "a row per sample: given and suggested label, score, probability, reason"),
     ("labels.parquet", "parquet", "the same as Parquet"),
@@ -42,16 +42,16 @@ _OTHER = (
 
 
 def write_audit_page(folder: str | Path) -> Path:
-    """Write `index.html` into the folder of an audit; returns its path.
+    """Write `index.html` into the folder of an audit, and return the path of the file.
 
     The page is one file that loads nothing over any network. It shows at most 600 suspects, and states the total number
     of suspects.
 
     Args:
-        folder: an audit; if it was settled, the page shows the result.
+        folder: the folder of an audit. If a person has checked samples, the page shows the result of the checks.
 
     Raises:
-        FileNotFoundError, ValueError: the folder holds no audit.
+        FileNotFoundError, ValueError: the folder does not contain an audit.
         ModuleNotFoundError: the `report` extra is not installed.
         byrote.files.WriteError: the disk is full or read-only.
     """
@@ -118,7 +118,7 @@ def _settled(settled: dict[str, Any]) -> dict[str, Any]:
 
 
 def _matrix(audit: Audit) -> dict[str, Any]:
-    """The cells of the transition matrix; of many classes, only those that are confused most."""
+    """The cells of the transition matrix; if there are many classes, only the most confused classes."""
     transition = audit.transition
     if transition.verdict != "stated":
         return {"reason": transition.reason, "rows": [], "premise": transition.premise}

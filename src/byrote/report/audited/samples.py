@@ -1,4 +1,4 @@
-"""Samples on the page: which of them are shown, as thumbnails or rows of text, and how many there are in all."""
+"""The samples on the page of an audit, as thumbnails or rows of text, and the total number of samples of each kind."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from byrote.report.audited.answer import likelihood
 
 __all__ = ["SHOWN", "ambiguous", "by_class", "chosen", "duplicates"]
 
-SHOWN = 600  # the most suspects on the page
-FEW = 60  # the most ambiguous samples, and the most pairs of near duplicates
-_SIDE = 112  # pixels of a thumbnail
-_TEXT = 300  # the most characters of a cell that are shown
-_CELLS = 8  # the most fields of a row that are shown
+SHOWN = 600  # the largest number of suspects on the page
+FEW = 60  # the largest number of ambiguous samples, and of pairs of near duplicates
+_SIDE = 112  # width and height of a thumbnail in pixels
+_TEXT = 300  # the largest number of characters shown of a cell
+_CELLS = 8  # the largest number of fields shown of a row
 
 
 def chosen(sizes: Sequence[int], most: int) -> list[int]:
-    """How many samples of each class are shown: at most `most` in all, in numbers as equal as the sizes allow.
+    """How many samples of each class to show: at most `most` in total, divided among classes as evenly as possible.
 
     >>> chosen([2, 50, 50], 42)
     [2, 20, 20]
@@ -43,7 +43,7 @@ def chosen(sizes: Sequence[int], most: int) -> list[int]:
 
 
 def by_class(audit: Audit, samples: Samples) -> list[dict[str, Any]]:
-    """The suspects grouped by given label: the largest group first, in each the likeliest wrong label first."""
+    """The suspects grouped by given label, largest group first, with the likeliest wrong label first in each group."""
     ranked, given = audit.ranked, audit.samples["given"]
     groups = [ranked[given[ranked] == k] for k in range(len(audit.names))]
     order = sorted((k for k, rows in enumerate(groups) if len(rows)), key=lambda k: -len(groups[k]))
@@ -64,7 +64,7 @@ def by_class(audit: Audit, samples: Samples) -> list[dict[str, Any]]:
 
 
 def ambiguous(audit: Audit, samples: Samples) -> dict[str, Any]:
-    """Samples that fit two classes, the highest scores first."""
+    """The samples that fit two classes, in descending order of their scores."""
     rows = np.flatnonzero(audit.samples["kind"] == KINDS.index("ambiguous"))
     rows = rows[np.argsort(-audit.samples["score"][rows], kind="stable")]
     cards = _cards(audit, samples, rows[:FEW].tolist())
@@ -72,7 +72,7 @@ def ambiguous(audit: Audit, samples: Samples) -> dict[str, Any]:
 
 
 def duplicates(audit: Audit, samples: Samples) -> dict[str, Any]:
-    """Pairs of near duplicates whose labels differ, and how many samples have a near duplicate at all."""
+    """The pairs of near duplicates with different labels, and the number of all samples that have a near duplicate."""
     twin, given = audit.samples["twin"], audit.samples["given"]
     has = np.flatnonzero(twin >= 0)
     pairs = sorted({(min(a, b), max(a, b)) for a, b in zip(has.tolist(), twin[has].tolist(), strict=True)})

@@ -111,7 +111,7 @@ class Experiment(Spec):
         >>> run.history["epoch"], run.model().head
         (array([1, 2]), Linear(in_features=2, out_features=2, bias=True))
         """
-        # The only import from a higher layer (listed in tests/test_layers.py), for convenience; other code calls
+        # For convenience, the only import from a higher layer (listed in tests/test_layers.py); other code calls
         # training.
         from byrote.training import shown, train
 

@@ -67,7 +67,7 @@ def _experiment(fields: Mapping[str, Any], shared: dict[tuple[str, str], Spec]) 
 
     Args:
         fields: the fields of the experiment.
-        shared: the parts so far, by field and given value; new parts are added.
+        shared: the parts of earlier experiments, by field and given value; new parts are added.
     """
     given = {name: (name, repr(value)) for name, value in fields.items()}
     experiment = Experiment(**{name: shared.get(given[name], value) for name, value in fields.items()})

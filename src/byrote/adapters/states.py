@@ -127,6 +127,6 @@ def states_of(metric: Metric, incoming: dict[str, Any] | Metric) -> dict[str, An
     own: dict[str, Any] = metric.metric_state
     if states.keys() != own.keys() or states["seen"].shape[1:] != own["seen"].shape[1:]:
         raise ValueError(
-            f"expected states of a {type(metric).__name__} over the same data set, got states over another"
+            f"expected states of a {type(metric).__name__} over the same data set, got states over a different one"
         )
     return states

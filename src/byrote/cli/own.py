@@ -44,7 +44,7 @@ def import_own(about: Mapping[str, Any], named: Sequence[str] | None, contents: 
 
 
 def say_changed(contents: Iterable[Mapping[str, str]]) -> None:
-    """Report the user's modules whose content differs from that recorded in the stored runs.
+    """Report the user's modules whose content differs from the content recorded with the stored runs.
 
     The key of a run depends on the content of the modules that its spec names, so an edit changes the key. A missing
     module is skipped, because its import reports the error.

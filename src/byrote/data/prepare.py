@@ -20,7 +20,7 @@ def select(
 
     Args:
         labels: (n,) classes of the complete split.
-        counts: how many samples to take from each class, beginning with the first; None takes all.
+        counts: how many samples to take from each class, in their stored order; None takes all.
         name: the name of the data in error messages.
 
     Example:

@@ -42,8 +42,7 @@ def fused_graph(module: nn.Module) -> fx.Graph | None:
 
 
 def fused(module: nn.Module, graph: fx.Graph) -> nn.Module:
-    """A module that computes by `graph` with the states of `module`, whose normalization layers are already
-    replaced."""
+    """A module that computes `graph` with the states of `module`; its normalization layers must have been replaced."""
     return fx.GraphModule(module, graph)
 
 

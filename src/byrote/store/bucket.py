@@ -34,7 +34,7 @@ class ObjectVersion:
 
 
 class Bucket:
-    """Objects below `s3://bucket/prefix`.
+    """The objects below `s3://bucket/prefix`.
 
     Credentials, region and endpoint come from the environment, such as `AWS_ACCESS_KEY_ID` or `AWS_ENDPOINT_URL`.
 

@@ -84,7 +84,7 @@ def read_compacted(folder: Path, facts: Facts) -> Compacted:
 
     Raises:
         CompactedError: the tables are damaged.
-        ValueError: an older byrote wrote them.
+        ValueError: an older version of byrote wrote them.
     """
     return _settled(folder, lambda: _read(folder, facts))
 

@@ -83,7 +83,7 @@ class Plan:
         """The plan of a store; None if it has no plan.
 
         Raises:
-            ValueError: the file is not a valid plan, or an older byrote wrote it.
+            ValueError: the file is not a valid plan, or an older version of byrote wrote it.
         """
         path = root / PLAN
         try:

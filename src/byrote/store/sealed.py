@@ -47,7 +47,7 @@ def write_sealed(path: Path, value: Mapping[str, Any], *, durable: bool = True, 
 
 
 def write_sealed_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object as a sealed file on one line, without fsync, for data that can be computed again."""
+    """Write a JSON object as a sealed file with its data on one line, without fsync, if the data can be made again."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     write_atomic(path, _with_digest(text[1:]), durable=False, parents=False)
 

@@ -62,7 +62,7 @@ def _opened(path: Path) -> Iterator[Any]:
     place = inputs.plain_file(path, "an image")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata, or about sizes; our own limit is lower
+            warnings.simplefilter("ignore")  # no warnings about metadata, or sizes (our limit is lower)
             # an open file, because from a name Pillow maps the file and scrambles a TIFF that is stored sideways
             with place.open("rb") as file, pillow.open(file, formats=_FORMATS) as image:
                 yield image

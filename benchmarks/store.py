@@ -148,7 +148,7 @@ def single() -> dict[str, float]:
 
 
 def in_bucket(runs: int) -> dict[str, object]:
-    """The cost of operations in a folder and in a bucket that hold this many runs."""
+    """The cost of operations in a folder and in a bucket with this many runs."""
     import bucket
 
     with tempfile.TemporaryDirectory() as folder, bucket.served(Path(folder)) as server:

@@ -130,7 +130,7 @@ def _cell(text: str) -> str:
 
 
 def renewed(text: str) -> str:
-    """The page with its tables renewed from the code."""
+    """Replace the tables of the page by tables from the code."""
     for name, table in tables().items():
         head, mark, rest = text.partition(f"<!-- fields {name} -->\n")
         if not mark:

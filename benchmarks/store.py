@@ -99,7 +99,7 @@ def measured(*command: str) -> tuple[float, float]:
     *_, last = done.stderr.strip().splitlines()
     code, seconds, kilobytes = json.loads(last)
     if code:
-        raise RuntimeError(f"byrote {' '.join(command)} ended with {code}")
+        raise RuntimeError(f"byrote {' '.join(command)} ended with exit code {code}")
     return round(seconds, 2), round(kilobytes / 1024)
 
 

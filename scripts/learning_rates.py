@@ -62,7 +62,7 @@ def chosen(rows: Sequence[Row]) -> float:
     """
     finite = [(float(str(row["train_loss"])), float(str(row["lr"]))) for row in rows if row["train_loss"] is not None]
     if not finite:
-        raise ValueError("every rate of the grid diverged; name a grid with smaller rates")
+        raise ValueError("every rate of the grid diverged; choose a grid with smaller rates")
     return min(finite)[1]
 
 

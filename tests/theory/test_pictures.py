@@ -94,5 +94,5 @@ def test_the_gallery_writes_files(tmp_path):
     assert "lambda_W" in figure.caption
     for path in save(figure, tmp_path):
         assert path.stat().st_size > 1000
-    with pytest.raises(ValueError, match="theory figures are"):
+    with pytest.raises(ValueError, match="expected one of the theory figures"):
         theory_figures("nothing")

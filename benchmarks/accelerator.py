@@ -60,7 +60,7 @@ def case_of(width: int, runs: int, per_class: int) -> Case:
 
 
 def now(device: torch.device) -> float:
-    """The clock in seconds, read after the device has finished."""
+    """The time in seconds after the device has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
@@ -128,7 +128,7 @@ def roofline(case: Case, precision: str, epoch: float, peak: float, memory: floa
 
 
 def shares(cohort: Cohort, training: float) -> dict[str, float]:
-    """The cost of measuring every epoch, as shares of `training`, the seconds of one epoch."""
+    """The cost of measuring after every epoch, as shares of `training`, the seconds of one training epoch."""
     rounds: list[tuple[float, float]] = []
     for _ in range(3):
         start = now(cohort.device)

@@ -50,7 +50,7 @@ from byrote.audit.plan import SHARES, allocate, split
 from byrote.audit.run import scaled
 
 LOOKS, TWICE = 200, 20
-CONTRAST = ("symmetric", "pair")  # laws under which most suspects are wrong
+CONTRAST = ("symmetric", "pair")  # noise laws under which most suspects have wrong labels
 
 
 def main() -> None:
@@ -63,7 +63,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs=2, type=int, metavar=("FIRST", "LAST"), help="these seeds instead of 0 to 2")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    judge(torch.randn(64, 8), torch.arange(64) % 10, np.arange(64) % 2, 10)  # the first call compiles kernels
+    judge(
+        torch.randn(64, 8), torch.arange(64) % 10, np.arange(64) % 2, 10
+    )  # a warm-up, because the first call compiles kernels
     warnings.filterwarnings("ignore", module="cleanlab|sklearn")
     size, start, rows = QUICK if chosen.quick else FULL, time.process_time(), []
     if chosen.seeds:

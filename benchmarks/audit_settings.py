@@ -47,7 +47,7 @@ QUICK = Size(3000, 1, ("fashion",), 60, 10)
 
 @dataclass(frozen=True)
 class Setting:
-    """Samples with known true labels, and their given labels."""
+    """Samples with their true and their given labels, for one source, noise law, rate and seed."""
 
     source: str
     law: str
@@ -92,7 +92,7 @@ def corrupted(images: Images, law: str, rate: float, seed: int) -> Array:
 
 
 def human(size: Size) -> Iterator[Setting]:
-    """CIFAR-10N: labels that people gave to CIFAR-10's training images."""
+    """The settings of CIFAR-10N, whose labels people gave to CIFAR-10's training images."""
     images = loaded("cifar10", size.samples)
     x, y = features(images), images.labels.numpy()
     for name in ("aggre", "worst"):

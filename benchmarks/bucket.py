@@ -98,7 +98,7 @@ def claim(root: Path, keys: list[str]) -> None:
 
 
 def look(root: Path, watch: Watch, names: list[str]) -> None:
-    """A check by a driver that waits for the runs of another driver."""
+    """Check once, like a waiting driver, whether the runs of another driver are done."""
     refresh(root)
     committed(root)
     watch.look(names)

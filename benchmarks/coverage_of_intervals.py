@@ -36,7 +36,7 @@ COLUMNS = (*POSITIVE, "test_accuracy", "effective_rate")
 
 @dataclass(frozen=True)
 class Row:
-    """How often one kind of interval contains the true value on one data set."""
+    """The share of intervals of one kind that contain the true value on one data set."""
 
     kind: str
     data: str

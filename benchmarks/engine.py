@@ -46,7 +46,7 @@ from byrote.training.steps import optimizer_of
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison: the network, the data, and how much of each is timed."""
+    """One comparison: the network, the data, and the numbers of runs and epochs to time."""
 
     name: str
     network: Network
@@ -201,12 +201,12 @@ def step_flop(case: Case) -> float:
     images = case.data.load("train")
     module = case.network.build(tuple(images.images.shape[1:]), case.data.num_classes, torch.Generator())
     weights = [p.numel() for p in module.parameters() if p.dim() == 2]
-    first = weights[0]  # the first layer: its input needs no gradient
+    first = weights[0]  # the input of the first layer needs no gradient
     return 2.0 * len(images.labels) * (3 * sum(weights) - first)
 
 
 def shares(case: Case, precision: str) -> dict[str, float]:
-    """The cost of measuring every epoch in this case, as shares of its training time."""
+    """The cost of measuring after every epoch in this case, as shares of the training time."""
     torch.set_num_threads(1)
     epochs = 4
     (run,) = train(experiments(case, precision, epochs, evaluate_every=1)[:1])

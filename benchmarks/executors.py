@@ -71,7 +71,7 @@ class Spent(threading.Thread):
             self.look()
 
     def look(self) -> None:
-        """Add the time spent so far to the series."""
+        """Append the present time and the processor seconds spent so far to the series."""
         parents, spent = {}, {}
         for place in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -85,7 +85,7 @@ class Spent(threading.Thread):
         self.series.append((time.time(), sum(self.seconds.values())))
 
     def at(self, moment: float) -> float:
-        """The time spent up to a moment."""
+        """The processor seconds spent up to a moment."""
         return next((spent for when, spent in self.series if when >= moment), self.series[-1][1])
 
 

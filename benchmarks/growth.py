@@ -66,7 +66,7 @@ def times(precision: str, sizes: list[dict[str, int]], rounds: int) -> list[floa
 def memory(precision: str, runs: int) -> float:
     """The peak memory of a cohort of width 512 in this process, in MB."""
     torch.set_num_threads(1)
-    train(cohort_of(precision, runs=1, width=32)[:1])  # so that libraries, kernels and images are loaded
+    train(cohort_of(precision, runs=1, width=32)[:1])  # a first cohort loads libraries, kernels and images
     level = reset_high_water()
     cohort = prepare(cohort_of(precision, runs=runs, width=512))
     optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])

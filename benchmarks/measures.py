@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def against_pinv(size: int = 50_000, num_classes: int = 100, repeats: int = 2) -> tuple[float, float]:
-    """How many times faster `nc1` is than `nc1_pinv` (best of `repeats`, in turns), and the relative difference."""
+    """The speedup of `nc1` over `nc1_pinv` (best of `repeats`, in turns), and the relative difference of the values."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(num_classes).repeat(size // num_classes)
     features = torch.randn(size, WIDTH, generator=generator)
@@ -213,7 +213,7 @@ def reset_high_water() -> float:
 
 
 def memory_mb(field: str) -> float:
-    """A memory field of this process in MB, from /proc (Linux)."""
+    """A memory field of this process from /proc (Linux), in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 

@@ -19,7 +19,7 @@ import altair as alt
 import vl_convert
 
 BATCH, WORD = 128, 4
-FLOP_A_WEIGHT = 6 * BATCH  # three products, two operations each
+FLOP_A_WEIGHT = 6 * BATCH  # FLOP per weight and sample: three products with two operations each
 WORDS = {"plain": 8, "ours": 5}
 
 

@@ -99,7 +99,7 @@ def measured(*command: str) -> tuple[float, float]:
     *_, last = done.stderr.strip().splitlines()
     code, seconds, kilobytes = json.loads(last)
     if code:
-        raise RuntimeError(f"byrote {' '.join(command)} ended with {code}")
+        raise RuntimeError(f"byrote {' '.join(command)} ended with exit code {code}")
     return round(seconds, 2), round(kilobytes / 1024)
 
 
@@ -148,7 +148,7 @@ def single() -> dict[str, float]:
 
 
 def in_bucket(runs: int) -> dict[str, object]:
-    """The cost of operations in a folder and in a bucket that hold this many runs."""
+    """The cost of operations in a folder and in a bucket with this many runs."""
     import bucket
 
     with tempfile.TemporaryDirectory() as folder, bucket.served(Path(folder)) as server:

@@ -62,7 +62,7 @@ WIDE = 1e4  # half the width of a region so wide that no test reaches its other 
 
 @dataclass(frozen=True)
 class Setting:
-    """How the values of one simulation are drawn."""
+    """The options with which the values of one simulation are drawn."""
 
     k: int
     n: str

@@ -130,11 +130,11 @@ def _cell(text: str) -> str:
 
 
 def renewed(text: str) -> str:
-    """The page with its tables renewed from the code."""
+    """Replace the tables of the page by tables from the code."""
     for name, table in tables().items():
         head, mark, rest = text.partition(f"<!-- fields {name} -->\n")
         if not mark:
-            raise ValueError(f"{PAGE.name} has no place for the table {name!r}; write <!-- fields {name} -->")
+            raise ValueError(f"{PAGE.name} has no place for the table {name!r}; add the line <!-- fields {name} -->")
         text = f"{head}{mark}{table}\n<!-- end {name} -->{rest.partition(f'<!-- end {name} -->')[2]}"
     return text
 
@@ -147,7 +147,7 @@ def main() -> int:
     if parser.parse_args().write:
         PAGE.write_text(renewed(text), "utf-8")
     elif renewed(text) != text:
-        print(f"{PAGE.name} differs from the code; python scripts/fields.py --write renews it")
+        print(f"{PAGE.name} differs from the code; run python scripts/fields.py --write to update it")
         return 1
     return 0
 

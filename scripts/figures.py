@@ -105,7 +105,9 @@ def main() -> int:
     wrong = {path: text for folder in chosen for path, text in differing(folder.relative_to(ROOT)).items()}
     for path, text in wrong.items():
         if not options.write:
-            print(f"{path}: {'the tables give no such picture' if text is None else 'differs from what is drawn now'}")
+            print(
+                f"{path}: {'the tables give no such picture' if text is None else 'differs from the picture drawn now'}"
+            )
         elif text is None:
             (ROOT / path).unlink()
             print(f"{path}: deleted, the tables give no such picture")

@@ -44,7 +44,7 @@ def at_rate(experiment: Experiment, lr: float) -> Experiment:
 
 
 def tried(experiment: Experiment, grid: Sequence[float]) -> list[Row]:
-    """The training loss and J1 after the last epoch at each rate; None if the run diverged."""
+    """The training loss and J1 of an experiment after the last epoch at each rate; None if the run diverged."""
     rows: list[Row] = []
     for lr in grid:
         (run,) = train([at_rate(experiment, lr)])
@@ -62,12 +62,12 @@ def chosen(rows: Sequence[Row]) -> float:
     """
     finite = [(float(str(row["train_loss"])), float(str(row["lr"]))) for row in rows if row["train_loss"] is not None]
     if not finite:
-        raise ValueError("every rate of the grid diverged; name a grid with smaller rates")
+        raise ValueError("every rate of the grid diverged; choose a grid with smaller rates")
     return min(finite)[1]
 
 
 def written(rows: Iterable[Row], path: Path) -> None:
-    """The rows as a CSV file."""
+    """The text of a CSV file with these rows."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -49,7 +49,7 @@ class Mutation:
         if not path.is_file():
             return f"{self.file} is gone"
         count = path.read_text("utf-8").count(self.find)
-        return "" if count == 1 else f"its text occurs {count} times in {self.file}"
+        return "" if count == 1 else f"its text must occur once in {self.file}, but occurs {count} times"
 
 
 def has_units(kind: str) -> bool:
@@ -143,7 +143,7 @@ def judge(group: list[Mutation]) -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         folder = copy_of_the_project(Path(name))
         survivors += [
-            f"{group[0].part}: {tests} does not pass before anything is changed"
+            f"{group[0].part}: {tests} fails even without a mutation"
             for tests in failing(folder, list(dict.fromkeys(m.tests for m in group)))
         ]
         for mutation in group:
@@ -176,7 +176,7 @@ def main() -> int:
         else ""
     )
     caught = len(chosen) - len(survivors)
-    print(f"{caught} mutations caught, {len(survivors)} survived, {len(broken)} no longer apply{left_out}")
+    print(f"{caught} mutations caught, {len(survivors)} survived, {len(broken)} can no longer be applied{left_out}")
     return 1 if broken or survivors or not chosen else 0
 
 

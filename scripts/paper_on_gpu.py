@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checked(options.out / "results")
     left = options.max_time - (time.monotonic() - began) / 60
     whole = carry_out(SLICES, options.out, options.device, left)
-    print(f"{whole} of {len(SLICES)} slices are complete; the same command continues", file=sys.stderr)
+    print(f"{whole} of {len(SLICES)} slices are complete; run the same command again to continue", file=sys.stderr)
     return 0
 
 

@@ -17,7 +17,7 @@ from byrote.claims import registered
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 THEORY = RESULTS / "theory"
-_ALONE = "theory alone"  # the column of the claims that need no run
+_ALONE = "theory alone"  # the name of the column for claims that need no run
 OF_THE_PAPERS = (*(f"A{n}" for n in range(2, 6)), "A5r", "A6", "A7", "A8", *(f"A{n}" for n in range(10, 16)))
 OF_THE_PAPERS += (*(f"B{n}" for n in range(1, 8)), "B9", "B10")
 _DEMO = "A2"  # the demo decides the only claim that no study at scale `small` can decide

@@ -74,7 +74,7 @@ def test_a_changed_picture_is_named_and_drawn_again(tmp_path, monkeypatch, capsy
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         f"{folder}/figures/feature-plane.svg: the tables give no such picture",
-        f"{folder}/figures/resistance.svg: differs from what is drawn now",
+        f"{folder}/figures/resistance.svg: differs from the picture drawn now",
     ]
     monkeypatch.setattr("sys.argv", ["figures.py", "--write", str(tmp_path / folder)])
     assert script.main() == 0

@@ -94,7 +94,7 @@ def test_claims_need_runs_or_the_flag(capsys):
         (["dilation", "--clean-slope", "50"], "clean_slope must be below D"),
         (["dilation", "--clean-slope", ".5", "--scale-free"], "--clean-slope requires"),
         (["sweep", "eta", "0", "1"], "both ends must be above 0, got 0.0 and 1.0"),
-        (["figures", "theory-nothing"], "theory figures are"),
+        (["figures", "theory-nothing"], "expected one of the theory figures"),
     ],
 )
 def test_a_mistake_gives_one_sentence_and_code_2(arguments, message, capsys):

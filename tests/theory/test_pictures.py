@@ -41,7 +41,7 @@ def test_the_model_is_to_scale():
         assert (round(x, 6), round(y, 6)) in points
     cloud = np.array([[row["x"] - a, row["y"]] for table in tables for row in table if row.get("of") == "observed 1"])
     assert np.sqrt((cloud**2).sum(axis=1).mean()) == pytest.approx(solved.r, rel=1e-12)
-    with pytest.raises(ValueError, match="one solved parameter point"):
+    with pytest.raises(ValueError, match="each at a single parameter point"):
         model_plane({"LS": theory.dilation(eta=np.array([0.1, 0.2]))})
 
 
@@ -94,5 +94,5 @@ def test_the_gallery_writes_files(tmp_path):
     assert "lambda_W" in figure.caption
     for path in save(figure, tmp_path):
         assert path.stat().st_size > 1000
-    with pytest.raises(ValueError, match="theory figures are"):
+    with pytest.raises(ValueError, match="expected one of the theory figures"):
         theory_figures("nothing")

@@ -15,7 +15,12 @@ __all__ = ["ALIKE", "CORRELATION", "NEARLY_ALL"]
 
 NEARLY_ALL, CORRELATION, ALIKE = 0.9, 0.7, 0.005
 _FASHION = ("fashion_mnist", "fashion_mnist_subset")
-_SIMILAR = ([0, 6], [2, 4], [2, 6], [7, 9])  # pairs such as T-shirts and shirts, or pullovers and coats
+_SIMILAR = (
+    [0, 6],
+    [2, 4],
+    [2, 6],
+    [7, 9],
+)  # classes that resemble each other, such as T-shirts and shirts, or pullovers and coats
 _ACCURACY = "accuracy LS - CE"
 
 

@@ -36,7 +36,7 @@ def estimate(verdict: Verdict) -> str:
 
 
 def paragraph(verdict: Verdict) -> str:
-    """One verdict as a paragraph."""
+    """One verdict as an HTML paragraph."""
     parts = [estimate(verdict), f"bar: {verdict.bar}", f"{verdict.runs} runs", verdict.reason]
     text = "; ".join(html.escape(part) for part in parts if part)
     head = f"<b>{html.escape(verdict.id)}</b> {_word(verdict)}: {html.escape(verdict.statement)}"

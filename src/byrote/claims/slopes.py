@@ -27,7 +27,7 @@ _NO_LINE = f"no setting with N = 2 and M = N and with CE or LS at {_FEWEST_RATES
 
 
 def line(group: Group, x: str = RAW, y: str = "nc1_test") -> Points | None:
-    """The points of two readings at eta above 0; None for fewer than three rates."""
+    """The points of two readings at rates above 0, to which a line can be fitted; None for fewer than three rates."""
     points = group.noisy().points(x, y)
     return points if len(points.etas) >= _FEWEST_RATES else None
 

@@ -52,7 +52,7 @@ def _a1(analysis: Analysis) -> Finding:
 
 
 def configurations(restarts: int) -> Finding:
-    """Claim A1, with this many random starts for each problem."""
+    """Claim A1 with `restarts` random starts for each problem."""
     rows: list[Row] = []
     sizes, alphas, products = ((2, 2), (2, 4), (3, 3), (4, 4)), (0.0, 0.2), (1e-3, 3e-2, 1.1)
     for (N, M), alpha, product, bias in itertools.product(sizes, alphas, products, (False, True)):
@@ -141,7 +141,7 @@ def _b8(analysis: Analysis) -> Finding:
     built: dict[str, Stated] = {}
     without: list[str] = []
     for kind, member in sorted(losses.Loss.registry.items()):
-        if ":" in kind:  # a user's own loss: `byrote.theory.check_symmetry` judges it
+        if ":" in kind:  # skip losses that a user has registered; `byrote.theory.check_symmetry` checks them
             continue
         try:
             loss = member()

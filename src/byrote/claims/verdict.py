@@ -1,4 +1,4 @@
-"""A claim is a function of the stored runs that gives a verdict; the decorator registers it under its id."""
+"""Claims: functions that compute a verdict from the stored runs. A decorator registers each claim under its id."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Verdict:
         return str(self.forecast()) if self.word == "inconclusive" and self.forecast is not None else ""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON-ready data; a number that is not finite becomes null."""
+        """The verdict as plain data for JSON; numbers that are not finite become null."""
         return {
             "id": self.id,
             "statement": self.statement,
@@ -143,7 +143,7 @@ class Verdict:
         }
 
     def _repr_html_(self) -> str:
-        """The verdict as a notebook shows it: one paragraph."""
+        """The notebook display of the verdict, which is one paragraph."""
         return shown.paragraph(self)
 
 
@@ -183,7 +183,7 @@ class Claim:
     true_labels: bool = False
 
     def __call__(self, analysis: Analysis | None = None) -> Verdict:
-        """The verdict on these runs; a claim of theory needs no runs.
+        """Compute the verdict on these runs; a claim of theory needs no runs.
 
         Raises:
             TypeError: the function did not return a `Finding`, or its `Finding` has an unknown word.
@@ -343,7 +343,7 @@ def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, the
 
 
 def _judged(one: Claim, analysis: Analysis | None) -> Verdict:
-    """The verdict of a claim; its word is `error` if the function raises an exception, `SystemExit` included."""
+    """The verdict of a claim; its word is `error` if the claim's function raises any exception, even `SystemExit`."""
     try:
         return one(analysis)
     except (Exception, SystemExit) as error:

@@ -85,7 +85,7 @@ class Figure:
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
-    ) -> dict[str, str]:  # the signature that notebooks expect
+    ) -> dict[str, str]:  # notebooks call the method with these arguments
         page = offline.frame(self.name, self.title, self.caption, self.spec)
         return {"text/html": page, "text/plain": f"Figure({self.name!r}: {self.title})"}
 

@@ -38,7 +38,7 @@ _AXIS = 50
 _LAYER = ("name", "data", "transform", "mark", "encoding")
 
 Rows = Sequence[Mapping[str, object]]
-Layer = Any  # an altair chart: its methods return Any
+Layer = Any  # an Altair chart, whose methods are typed as returning Any
 
 
 def values(rows: Rows) -> alt.InlineData:
@@ -65,7 +65,7 @@ def by_loss(names: Sequence[str], channel: str = "color") -> Any:
 
 
 def fixed(domain: Sequence[Any], image: Sequence[Any]) -> alt.Scale:
-    """A scale that maps each value of the domain to the value at the same position of the image."""
+    """A scale that maps each value of the domain to the value at the same position in `image`."""
     return alt.Scale(domain=list(domain), range=list(image))
 
 
@@ -119,7 +119,7 @@ def epoch_axis(last: int, title: str = "epoch") -> alt.X:
 
 
 def band(rows: Rows, x: Any, field: str, y: Any, names: Sequence[str], detail: str = "loss:N") -> Layer:
-    """The 95% interval of a column around its mean, one band per line."""
+    """Draw the 95% interval of a column around its mean, with a band for each line."""
     return (
         alt.Chart(values(rows))
         .mark_area(line=False)
@@ -180,13 +180,13 @@ def _renamed(axis: Any, field: str) -> Any:
 
 
 def note(text: str, x: float, y: float) -> Layer:
-    """Text inside a panel, at a distance in pixels from its upper left corner."""
+    """Draw text inside a panel, at a distance in pixels from its upper left corner."""
     chart = alt.Chart(values([{}])).mark_text(text=text, align="left", baseline="top", fontStyle="italic", opacity=0.85)
     return chart.encode(**_pixels(x, y))
 
 
 def _pixels(x: float, y: float) -> dict[str, Any]:
-    vega: Any = alt  # XValue and YValue have no types
+    vega: Any = alt  # Altair's XValue and YValue are untyped
     return {"x": vega.XValue(x), "y": vega.YValue(y)}
 
 
@@ -204,7 +204,7 @@ def apart(rows: Rows, field: str, least: float = 0.075) -> list[dict[str, Any]]:
 
 
 def rule(value: float, along: str = "y") -> Layer:
-    """A dotted reference line."""
+    """Draw a dotted reference line."""
     where = {"x": alt.XDatum(value)} if along == "x" else {"y": alt.YDatum(value)}
     return alt.Chart(values([{}])).mark_rule(strokeDash=[2, 3], opacity=0.55).encode(**where)
 
@@ -233,7 +233,7 @@ def panels(
     legend = _legend(names) if names else {}
     for place, (chart, title) in enumerate(zip(charts, titles, strict=True)):
         drawn = [layer.to_dict(validate=False) for layer in chart]
-        # the legend's layer comes first: Vega-Lite keeps the clicks of the first legend that it joins
+        # the legend's layer must be first, because Vega-Lite makes only the first of the joined legends clickable
         layers = [legend | {"name": f"panel{place}"}, *drawn] if legend else drawn
         for layer in layers:
             rows |= {name: json.loads(text) for name, text in layer["datasets"].items() if name not in rows}

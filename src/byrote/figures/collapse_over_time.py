@@ -59,7 +59,7 @@ def _panel(one: Selection, field: str, names: list[str]) -> list[Any]:
 
 
 def _ticks(seen: list[float]) -> list[float]:
-    """Round values within the drawn range, on the coarsest grid that gives three: powers of ten, 1-2-5, or finer.
+    """Round values within the drawn range, from the coarsest grid with three of them: powers of ten, 1-2-5, or finer.
 
     >>> _ticks([0.03, 0.2])
     [0.05, 0.1, 0.2]

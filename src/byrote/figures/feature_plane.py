@@ -18,7 +18,7 @@ from byrote.table import Table
 __all__ = ["feature_plane", "landmarks"]
 
 LOSSES = ("CE", "LS")
-_TEST, _WRONG = 240, 160  # the most points drawn for each class
+_TEST, _WRONG = 240, 160  # the largest numbers of test points and of wrongly labeled points drawn for each class
 
 
 @figure(
@@ -74,7 +74,7 @@ def _chosen(analysis: Analysis) -> Selection | None:
 
 
 def _drawable(one: Selection) -> Selection:
-    """The runs with two classes, two features and some noise that did not collapse."""
+    """The runs with two classes, two features and noise, without collapsed runs."""
     one = one.of_losses(*LOSSES)
     plane = (one.last("feature_width") == 2) & (one.last("num_classes") == 2)
     return one.where(plane & (one.rate > 0) & ~one.collapsed)

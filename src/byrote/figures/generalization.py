@@ -25,7 +25,7 @@ X = {"rate": "noise rate η (nominal)", "mem_noise_weighted": "mem (feature unit
     needs=("test_accuracy", "mem_noise_weighted"),
 )
 def generalization(analysis: Analysis) -> Drawing | None:
-    """Test accuracy at the end of training against eta and against mem, mean over seeds with its 95% interval."""
+    """Draw test accuracy at the end of training against eta and against mem: means over seeds with 95% intervals."""
     chosen = one_each(rated(analysis), DATA, lambda one: len(one.rates) >= 2)
     if not chosen:
         return None
@@ -49,7 +49,7 @@ def _panel(one: Selection, x: str, names: list[str]) -> list[Any]:
     ]
     step = min(0.012, 0.06 / max(len(names) - 1, 1))  # as a share of the axis; all losses together take 6% of the axis
     apart = step * float(np.ptp(one.rate)) if x == "rate" else 0.0
-    for row in rows:  # side by side, so that intervals at one rate do not cover each other
+    for row in rows:  # shift the losses, so that their intervals at the same rate do not overlap
         row["at"] = row[x] + apart * (names.index(row["loss"]) - (len(names) - 1) / 2)
     y = alt.Y(
         "test_accuracy:Q", title="test accuracy", scale=alt.Scale(zero=False, padding=6), axis=alt.Axis(format=".0%")

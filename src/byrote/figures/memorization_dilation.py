@@ -31,7 +31,7 @@ Y = {"nc1_test": "NC1 on test data", "sqrt_nc1_test": "√NC1 on test data"}
     needs=(*X, "nc1_test"),
 )
 def memorization_dilation(analysis: Analysis) -> Drawing | None:
-    """NC1 and its root against raw and relative memorization, at the end of training."""
+    """Draw NC1 and its square root against raw and relative memorization at the end of training."""
     chosen = one_each(rated(analysis), DATA, has_line)
     if not chosen:
         return None

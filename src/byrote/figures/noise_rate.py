@@ -81,14 +81,14 @@ def _covered(one: Selection) -> str:
 
 
 def _reach(shown: list[Selection]) -> float:
-    """A round number that no estimate or interval exceeds, on either side of 0."""
+    """A round number that is at least as large as every error and every end of an interval, in absolute value."""
     ends = np.concatenate([np.abs(_off(one, end)) for one in shown for end in ("estimate", "low", "high")])
     return float(min(np.ceil(np.nanmax(ends) * 10 + 1e-9) / 10, 1.0))
 
 
 def _panel(one: Selection, names: list[str], reach: float, most: float) -> list[Any]:
     seeds, place = np.unique(one.seeds, return_inverse=True)
-    apart = 0.01 * (place - (len(seeds) - 1) / 2)  # seeds side by side
+    apart = 0.01 * (place - (len(seeds) - 1) / 2)  # shift the seeds, so that their marks do not overlap
     true = one.last("realised_rate")
     columns: dict[str, list[Any]] = {"loss": one.labels.tolist(), "seed": one.seeds.tolist(), "true": true.tolist()}
     columns |= {"at": (true + apart).tolist(), "rate": one.last("rate_estimate").tolist()}

@@ -33,7 +33,7 @@ def bundle() -> str:
     """
     make = require("vl_convert", "report")
     path = cache_folder() / "vega" / f"{version('vl-convert-python')}.js"
-    with contextlib.suppress(OSError):  # the file does not exist yet
+    with contextlib.suppress(OSError):  # the script is not in the cache
         return path.read_bytes().decode()
     script = str(make.javascript_bundle())
     with contextlib.suppress(OSError):  # the cache is read-only, so the script is assembled again next time

@@ -23,7 +23,7 @@ __all__ = ["resistance"]
     needs=("j1", "j2", "realised_rate"),
 )
 def resistance(analysis: Analysis) -> Drawing | None:
-    """Final J2 against final J1, one panel per setting and noise rate, one mark per loss."""
+    """Draw final J2 against final J1: a panel per setting and noise rate, a mark per loss."""
     chosen = one_each(rated(analysis), NETWORK, lambda one: max(one.rates) > 0 and len(one.losses) >= 2)
     charts, titles = [], []
     names = losses_of(chosen)

@@ -1,4 +1,4 @@
-"""Phase diagram of total collapse in the layer-peeled model, with the exact and the printed threshold."""
+"""A diagram of the parameters at which the layer-peeled model collapses to zero, by the exact and printed threshold."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CELLS = (54, 40)
 
 
 def collapse_diagram(num_classes: Sequence[int] = (2, 10), positive: bool = True) -> alt.HConcatChart:
-    """The logit gap d* of the global minimum over sqrt(lambda_W lambda_H) and alpha, one panel for each N.
+    """Draw the logit gap d* of the global minimum by sqrt(lambda_W lambda_H) and alpha: a panel for each N.
 
     Beyond the solid line W = H = 0 is the minimum; the dashed line is the condition printed in MD's Theorem 3.2.
     Between the two lines the theorem's condition holds although the minimizer is zero.
@@ -46,7 +46,7 @@ def _panel(alt: Any, N: int, positive: bool, legend: bool) -> Any:
         {"x": edges[i], "x2": edges[i + 1] * 1.02, "y": steps[j], "y2": steps[j + 1] + 0.002, "gap": float(gap[i, j])}
         for i in range(_CELLS[0])
         for j in range(_CELLS[1])
-        if touched[i, j]  # the strip covers the part of a cell beyond the threshold
+        if touched[i, j]  # the orange strip is drawn over the part of a cell beyond the threshold
     ]
     x = alt.X(
         "x:Q",

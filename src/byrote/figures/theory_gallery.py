@@ -29,7 +29,7 @@ def theory_figures(
     """
     unknown = [name for name in names if name not in GALLERY]
     if unknown:
-        raise ValueError(f"theory figures are {', '.join(GALLERY)}, got {unknown[0]!r}")
+        raise ValueError(f"expected one of the theory figures {', '.join(GALLERY)}, got {unknown[0]!r}")
     at = f"lambda_W = lambda_H = {penalty:g}"
     drawn = []
     for name in names or GALLERY:

@@ -37,7 +37,9 @@ def model_plane(solutions: Mapping[str, Dilation], points: int = 140) -> alt.HCo
     """
     vega = require("altair", "report")
     if not solutions or any(not isinstance(one.r, float) for one in solutions.values()):
-        raise ValueError("model_plane draws one solved parameter point per panel, got none or a sweep")
+        raise ValueError(
+            "model_plane expects one or more solutions, each at a single parameter point; got none or a sweep"
+        )
     ends = [float(one.feature_norm) + 1.5 * float(one.r) for one in solutions.values()]
     bottom = min(-1.5 * float(one.r) for one in solutions.values())
     domain = [min(bottom, -0.12 * max(ends)), max(ends)]

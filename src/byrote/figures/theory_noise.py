@@ -1,4 +1,4 @@
-"""Optimal dilation against the noise rate, for cross entropy and label smoothing, raw and scale-free."""
+"""Optimal dilation against the noise rate under several losses, in the raw and the scale-free model."""
 
 from __future__ import annotations
 

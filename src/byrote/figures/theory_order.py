@@ -89,8 +89,9 @@ def _panel(alt: Any, law: str, alpha: float, penalty: float, legend: bool) -> An
 
 
 def _crossings(alpha: float, penalty: float, law: str, slopes: Any) -> tuple[Any, Any]:
-    """For each slope, the eta at which the ratio falls below 1, and the eta at which r*/r_max under CE falls below 1/2;
-    NaN if there is no such eta.
+    """For each slope, the eta at which the ratio falls below 1, and the eta at which r*/r_max under CE falls below 1/2.
+
+    An eta that does not exist is NaN.
     """
     eta = np.geomspace(1e-4, 1, 160)
     grid, slope = np.meshgrid(eta, slopes, indexing="ij")

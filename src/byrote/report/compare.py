@@ -139,7 +139,7 @@ def _different(histories: Sequence[Table], shared: Sequence[str], readings: Sequ
 
 
 def _spans(history: Table) -> dict[str, slice]:
-    """The rows of each run in a history, which is sorted by run."""
+    """The range of rows of each run in a history that is sorted by run."""
     if not len(history):
         return {}
     key = history["key"].astype(str)

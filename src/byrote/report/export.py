@@ -68,7 +68,7 @@ def export_figures(figures: Sequence[Figure], folder: str | Path, form: Form) ->
 
     Args:
         figures: the result of `byrote.figures.draw(analysis)`.
-        folder: made if absent.
+        folder: the folder, which is created if necessary.
         form: "csv", "parquet" or "latex".
 
     Returns:

@@ -44,7 +44,7 @@ def _means(one: Selection, column: str) -> dict[str, float]:
 
 
 def labels_sentence(one: Selection) -> str:
-    """Which losses repeat the most and the fewest wrong labels, and how often the latter loss predicts the true class.
+    """A sentence on which losses repeat the most and fewest wrong labels, and how often the latter predicts the truth.
 
     Args:
         one: the runs of one setting, some of them with noise.
@@ -68,7 +68,7 @@ def labels_sentence(one: Selection) -> str:
 
 
 def geometry_sentence(one: Selection) -> str:
-    """Whether the features of unseen images spread as more is memorized, with Spearman's rank correlation.
+    """A sentence on whether the features of unseen images spread as more is memorized, with a rank correlation.
 
     Args:
         one: the runs of one setting, some of them with noise.
@@ -103,7 +103,7 @@ def _within(sample: Sample) -> str:
 
 
 def claims_sentence(verdicts: Sequence[Verdict]) -> str:
-    """How many claims held, failed or could not be decided, with their names."""
+    """A sentence on how many claims hold, fail or cannot be decided, with their ids."""
     by = {word: [v.id for v in verdicts if v.word == word] for word in _VERBS}
     tested = sum(len(ids) for ids in by.values())
     broken = [v.id for v in verdicts if v.word == "error"]

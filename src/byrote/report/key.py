@@ -18,7 +18,7 @@ LOSSES = {
 }
 """The losses of the two papers, all of which the claims name."""
 LETTERS = {
-    "η, eta": "noise rate: the share of labels that the noise law is asked to change",
+    "η, eta": "nominal noise rate, the parameter of the noise law",
     "ρ, rho": "share of labels that are wrong in a run",
     "J1": "share of training images predicted as their observed label, noise included",
     "J2": "share of training images predicted as their true label",
@@ -31,7 +31,7 @@ LETTERS = {
     "h, u": "mean features of test images by class; of wrongly labeled images by their observed label",
     "N": "number of classes",
     "M": "number of features",
-    "n": "number of seeds, runs or images behind a number",
+    "n": "number of seeds, runs or images from which a number was computed",
 }
 OF_TRUE_LABELS = frozenset({"ρ, rho", "J2", "m", "t", "a", "mem", "D", "h, u"})
 """The letters that a page does not use if the true labels of all its runs are unknown."""

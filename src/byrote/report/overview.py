@@ -60,12 +60,12 @@ def _cell(where: str, text: str, estimate: str) -> Cell:
 
 
 def first_estimate(verdict: Verdict, dataset: str, columns: Sequence[str]) -> str:
-    """The first number that a claim measured on a data set, with its interval and n; empty if it measured nothing.
+    """The first estimate of a claim on a data set, with its interval and n; empty if there is no estimate.
 
     Args:
         verdict: the verdict on the claim.
         dataset: the name of the data set.
-        columns: the names of all data sets; a check belongs to the longest name with which its cell begins.
+        columns: the names of all data sets. A check belongs to the data set with the longest name that begins its cell.
     """
     for detail in verdict.details:
         cell, value = str(detail.get("cell", "")), detail.get("value")
@@ -78,7 +78,7 @@ def first_estimate(verdict: Verdict, dataset: str, columns: Sequence[str]) -> st
 
 
 def _estimate(value: float | None, interval: tuple[float, float] | None, counts: Mapping[str, Any]) -> str:
-    """A number, its interval, and the number of seeds or else of runs behind it.
+    """A text with a number, its interval, and the number of seeds, or else of runs.
 
     >>> _estimate(0.5, (0.25, 0.75), {"seeds": 3}), _estimate(0.5, (0.5, 0.5), {"seeds": 1})
     ('0.5 [0.25, 0.75], n = 3 seeds', '0.5, one seed')

@@ -37,15 +37,15 @@ _SCRIPTS = (("byrote.pages", "charts.js"), ("byrote.pages", "parts.js"), ("byrot
 def write_report(
     analysis: Analysis, verdicts: Sequence[Verdict], folder: str | Path, drawn: Drawn | None = None
 ) -> Path:
-    """Write `index.html`, `figures/NAME.{svg,pdf,csv}` and `tables/NAME.csv` into the folder; returns the page's path.
+    """Write `index.html`, `figures/NAME.{svg,pdf,csv}` and `tables/NAME.csv` into the folder; return the page's path.
 
-    The page is one file that loads nothing over any network: scripts, styles and data are inside. It is written last,
-    so a page that exists has its figures and tables.
+    The page is one file that contains its scripts, styles and data and loads nothing over a network. It is written
+    last, so that its figures and tables always exist.
 
     Args:
         analysis: `byrote.open(DIR).analysis`, with at least one finished run.
         verdicts: the result of `byrote.claims.evaluate(analysis)`.
-        folder: made if absent.
+        folder: the folder, which is created if necessary.
         drawn: the result of `byrote.figures.draw_into(folder / "figures", analysis)`; if None, the figures are drawn
             here. The page names each figure whose function raised an exception, with the exception.
 
@@ -73,7 +73,7 @@ def render(
     raised: Mapping[str, str] = MappingProxyType({}),
     tables: Sequence[str] = (),
 ) -> str:
-    """The page as text.
+    """The page as a string.
 
     Args:
         analysis: the runs.

@@ -56,7 +56,7 @@ def picture(audit: Audit) -> Figure:
 
 
 def _kinds(audit: Audit) -> NDArray[Any]:
-    """fits, doubtful or suspect for each label. # (n,)"""
+    """The kind of each label: "fits", "doubtful" or "suspect". # (n,)"""
     doubtful = audit.samples["doubtful"] | (audit.samples["kind"] == KINDS.index("doubtful"))
     return np.where(audit.samples["suspect"], "suspect", np.where(doubtful, "doubtful", "fits"))
 

@@ -1,4 +1,4 @@
-"""The page of an audit: the answer, the pictures, the suspects, and what the checks settled, in one offline file."""
+"""The page of an audit in one offline file: the answer, pictures, the suspects, and the result of the checks."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def write_audit_page(folder: str | Path) -> Path:
 
 
 def render(audit: Audit, settled: dict[str, Any] | None, folder: Path) -> str:
-    """The page as text."""
+    """The page as a string."""
     named = shlex.quote(os.path.relpath(folder))
     samples = Samples(audit)
     figure = picture(audit)

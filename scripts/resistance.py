@@ -4,9 +4,9 @@
     python scripts/resistance.py results/medium/loss-function --write results/medium/resistance.csv \
         --page docs/resistance.md --scale medium
 
-For the setting that was run at the most sizes, the table gives the mean over seeds of m, a, J1, J2 and the test
-accuracy at the last epoch, with Student's interval, for each loss, noise rate and number of images per class.
-docs/resistance.md interprets the table.
+The table covers the setting that was run with the most different numbers of training images. For each loss, noise rate
+and number of images per class it gives the mean over seeds, with Student's t interval, of m, a, J1, J2 and the test
+accuracy at the last epoch. docs/resistance.md interprets the table.
 """
 
 import argparse

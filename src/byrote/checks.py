@@ -185,7 +185,7 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
     """Convert logits (n, C) and check that each row predicts a class: two or more columns, all finite, except that -inf
     masks a class.
 
-    Raises: see `matrix`; also ValueError for a single column, and for rows without a largest number.
+    Raises: see `matrix`; also ValueError for a single column, and for rows that contain NaN or infinity, or only -inf.
 
     >>> logits("logits", [[0.5, float("-inf")]]).shape
     torch.Size([1, 2])

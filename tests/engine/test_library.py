@@ -98,12 +98,12 @@ def test_planted_code_in_an_open_folder_is_never_loaded(built, monkeypatch, capl
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     aside = path.parent.rename(path.parent.with_name("elsewhere"))
     path.parent.symlink_to(aside)
-    with pytest.raises(UnsafeCacheError, match="a folder of the user's own"):
+    with pytest.raises(UnsafeCacheError, match="a folder that you own"):
         built()
     monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
     path.parent.unlink()
     aside.rename(path.parent)
-    with pytest.raises(UnsafeCacheError, match="a folder of the user's own"):
+    with pytest.raises(UnsafeCacheError, match="a folder that you own"):
         built()
 
 

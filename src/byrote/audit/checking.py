@@ -49,7 +49,7 @@ class Checks:
         self.audit: Audit = Audit.load(folder)
         self.plan: Plan = Plan.load(folder / PLAN)
         if self.plan.labels != self.audit.labels:
-            raise ValueError(f"{folder / PLAN} was drawn for different labels: move it away and draw a new plan")
+            raise ValueError(f"{folder / PLAN} was drawn for different labels: rename that file and draw a new plan")
         self.rows: tuple[int, ...] = looks(self.plan)
         self._path = folder / SHEET
         self._answers, self.torn = (

@@ -1,8 +1,8 @@
 """Identify the process that owns a temporary file, a draft or a lease, and find out whether the process still runs.
 
-A process number alone does not identify a process, because numbers are reused after a restart and in every container.
-So a process is identified by the system that it runs in (its boot, and its space of process numbers), its number, and
-the time at which it started. The state of a process in another system is unknown.
+A process number (PID) alone does not identify a process, because PIDs are reused after a restart and in every
+container. So a process is identified by its system (the boot and the PID namespace), its PID, and its start time.
+Whether a process on another system still runs is unknown.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class Snapshot:
 
     @property
     def clean(self) -> FeatureSet:
-        """The features of the clean training samples; this is a copy, so it is not cached."""
+        """The features of the clean training samples. They are not cached, because the copy would stay in memory."""
         clean = ~self.corrupted
         return FeatureSet.of(self.features[clean], self.true[clean], self.num_classes)
 

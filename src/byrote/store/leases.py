@@ -1,14 +1,14 @@
 """Each task and each run has a lease, which shows who trains it, so that several drivers on one store share the work.
 
-A lease is a file on the store's board (`byrote.store.board`), created in one step by one process. Only its highest
-generation is valid. A thread of the owner touches the file repeatedly. Another process takes over by creating the next
-generation, in which only one process can succeed:
+A lease is a series of numbered files, its generations, on the store's board (`byrote.store.board`). Only the highest
+number is valid. A thread of the owner touches its file repeatedly. Another process takes over by creating the file with
+the next number, which only one process can do:
 
 * at once, if the owner was a process of the same system and has ended;
-* if the lease has expired, that is, if it was not touched for `seconds`. The store's own clock, which is the time that
-  it gives to a file written now, shows this at once. Since that clock may have been changed meanwhile, the lease is
-  also watched for a third of `seconds` by the monotonic clock. If the store's clock was set back, so that the lease
-  does not look old, the lease is watched for all of `seconds`.
+* after the lease has expired, that is, after its file was not touched for `seconds`. The age of the file is measured by
+  the store's clock, the time that the store gives to a file written now. This clock may have been changed, so a process
+  also watches the lease for `seconds` / 3 by its own monotonic clock before it takes over. If the store's clock was set
+  back, so that the lease does not look old, the process watches it for all of `seconds`.
 
 If a process was paused for longer than its lease, it is no longer the owner when it continues, and its training is
 discarded. Leases only avoid duplicate work. Results do not depend on leases, because an undamaged run in the store is

@@ -83,12 +83,12 @@ def _private(folder: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     state = folder.lstat()
-    wanted = f"{folder} must be a folder of the user's own that nobody else can write to"
+    wanted = f"{folder} must be a folder that you own and that nobody else can write to"
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
         raise UnsafeCacheError(f"{wanted}; remove it, or set BYROTE_CACHE")
     if state.st_mode & 0o022:
         raise UnsafeCacheError(
-            f"{wanted} (its mode is {stat.S_IMODE(state.st_mode):04o}); remove it with everything in it"
+            f"{wanted} (its mode is {stat.S_IMODE(state.st_mode):04o}); remove the folder and its contents"
         )
     if state.st_mode & 0o077:
         folder.chmod(0o700)

@@ -85,7 +85,7 @@ def _next(settled: Outcome | None, folder: str) -> str:
     if settled:
         return f"To continue checking: byrote audit check {folder}"
     return (
-        "To settle the rate for any kind of noise, let a person check about 200 samples: "
+        "For a rate that is valid whatever the kind of noise, have a person check about 200 samples: "
         f"byrote audit plan {folder} --checks 200, then byrote audit check {folder}"
     )
 

@@ -269,7 +269,7 @@ def test_a_damaged_subset_is_refused(tmp_path: object, monkeypatch: pytest.Monke
         arrays = {name: stored[name] for name in stored.files}
     arrays["train_labels"] = arrays["train_labels"][::-1]
     np.savez(path, **arrays)
-    with pytest.raises(ValueError, match="another file"):
+    with pytest.raises(ValueError, match="a different file"):
         data.FashionMNISTSubset().load()
 
 

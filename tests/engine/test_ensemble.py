@@ -165,7 +165,7 @@ def test_a_wrong_input_is_named(shape):
     if shape == (6, 4):
         assert stacked(torch.zeros(shape)).shape == (2, 6, 2)
         return
-    with pytest.raises(ValueError, match="stack of 2 runs"):
+    with pytest.raises(ValueError, match="that all 2 runs share"):
         stacked(torch.zeros(shape))
 
 

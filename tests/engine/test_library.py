@@ -91,7 +91,7 @@ def test_a_note_that_is_not_the_one_that_was_written_is_not_believed(built, note
 def test_planted_code_in_an_open_folder_is_never_loaded(built, monkeypatch, caplog):
     path = built()
     path.parent.chmod(0o777)
-    with pytest.raises(UnsafeCacheError, match=r"nobody else can write to \(its mode is 0777\); remove it"):
+    with pytest.raises(UnsafeCacheError, match=r"nobody else can write to \(its mode is 0777\); remove the folder and"):
         built()
     path.parent.chmod(0o755)
     assert built() == path, "a folder that others may read, but not write to, is made private and used"

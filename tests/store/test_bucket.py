@@ -222,7 +222,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(url, here, runs, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(Bucket, "create", breaks)
-        with pytest.raises(OSError, match="the line is dead"):
+        with pytest.raises(OSError, match="the connection is down"):
             commit(root, runs[0])
     assert (committed(root), objects(root)) == ([], {"plan.json"})
     assert not list(root.glob(".draft-*"))

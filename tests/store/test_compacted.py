@@ -28,7 +28,7 @@ def runs():
 @pytest.fixture
 def root(tmp_path, runs):
     """Make a store that contains two of its three planned runs."""
-    root = tmp_path / "store"
+    root = tmp_path / "a store"
     Plan("study", "", {}, (), tuple(Entry(e.key, "part", e.spec(), e.contents) for e in EXPERIMENTS)).write(root)
     for run in runs[:2]:
         commit(root, run)

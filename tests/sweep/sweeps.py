@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from byrote.store import committed
@@ -102,3 +103,14 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def end_with_children(process):
+    """End a process politely, and then kill all that is left of it and of the processes that it started."""
+    below = children(process.pid, "")
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(20)
+    for pid in [process.pid, *below]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

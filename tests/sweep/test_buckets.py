@@ -3,7 +3,6 @@
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from byrote.store.bucket import public_settings
 from byrote.store.mirror import bucket_of, located, refresh
 from byrote.sweep import run
 
-from .sweeps import children
+from .sweeps import end_with_children
 from .test_executors import pretended  # noqa: F401
 from .test_long_ray import free_port, ray_node
 from .test_run import MINI, files, importable  # noqa: F401
@@ -187,13 +186,7 @@ def ended_nodes():
     nodes = []
     yield nodes
     for node in nodes:
-        below = children(node.pid, "")
-        node.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            node.wait(20)
-        for pid in [node.pid, *below]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        end_with_children(node)
 
 
 @pytest.mark.long

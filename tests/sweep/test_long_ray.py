@@ -15,7 +15,7 @@ import pytest
 
 from byrote.store import committed
 
-from .sweeps import TESTS, children, ended, nothing_left, started, undisturbed, until
+from .sweeps import TESTS, children, end_with_children, ended, nothing_left, started, undisturbed, until
 from .test_run import files
 
 pytestmark = pytest.mark.long
@@ -103,11 +103,5 @@ def test_a_whole_ray_node_is_killed(forty, tmp_path, monkeypatch):
         nothing_left(root)
     finally:
         for one in [*nodes[:1], *([process] if process is not None else [])]:
-            below = children(one.pid, "")
-            one.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                one.wait(20)
-            for pid in [one.pid, *below]:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            end_with_children(one)
         shutil.rmtree(folder, ignore_errors=True)

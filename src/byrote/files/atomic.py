@@ -116,6 +116,8 @@ def write_atomic(path: str | Path, data: bytes | str, *, durable: bool = True, p
 def create_atomic(path: Path, data: str) -> bool:
     """Write a new file, completely or not at all; if several processes try at once, one succeeds.
 
+    On a file system without hard links two processes may both succeed within an instant; one content then stays.
+
     Args:
         path: the file, in a folder that exists.
         data: its content.

@@ -41,7 +41,15 @@ _PAUSE, _TIMES = 0.3, 20  # seconds until a reader tries again while files chang
 
 
 class CompactedError(ValueError):
-    """Compacted tables are damaged, or another process replaced them while they were being read."""
+    """Compacted tables are damaged, or another process replaced them while they were being read.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: Path, words: str) -> None:
+        super().__init__(f"{path} {words}")
+        self.path = path
 
 
 @dataclass(frozen=True)
@@ -152,7 +160,7 @@ def _lazy(folder: Path, name: str, about: Mapping[str, Any]) -> Table:
 
 
 def _replaced(folder: Path, name: str) -> CompactedError:
-    return CompactedError(f"{folder / name} was replaced while it was read; open {folder} again")
+    return CompactedError(folder / name, f"was replaced while it was read; open {folder} again")
 
 
 def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
@@ -163,7 +171,7 @@ def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
         if _about(folder) != about:
             raise _replaced(folder, name)
         state = "is missing" if not path.is_file() else "is not the file that byrote wrote (its checksum differs)"
-        raise CompactedError(f"{path} {state}; restore it, or run `byrote compact` again where the runs are")
+        raise CompactedError(path, f"{state}; restore it, or run `byrote compact` again where the runs are")
 
 
 def _check_facts(path: Path, runs: Table, facts: Facts) -> None:
@@ -172,8 +180,9 @@ def _check_facts(path: Path, runs: Table, facts: Facts) -> None:
         wrong = facts.wrong(json.loads(row["spec"]), json.loads(row["contents"]), row)
         if wrong:
             raise CompactedError(
-                f"{path} has facts of run {row['key']} that contradict its spec ({wrong}); restore it, or run "
-                "`byrote compact` again where the runs are"
+                path,
+                f"has facts of run {row['key']} that contradict its spec ({wrong}); restore it, or run "
+                "`byrote compact` again where the runs are",
             )
     facts.keep()
 
@@ -184,7 +193,7 @@ def _about(folder: Path) -> dict[str, Any]:
         about, _ = read_sealed(path)
     except (OSError, ValueError) as error:
         raise CompactedError(
-            f"{path} is missing or damaged ({error}); restore it, or run `byrote compact` again where the runs are"
+            path, f"is missing or damaged ({error}); restore it, or run `byrote compact` again where the runs are"
         ) from None
     if about.get("format") != FORMAT or not isinstance(about.get("files"), dict):
         raise ValueError(

@@ -290,10 +290,10 @@ def _undamaged(root: Path) -> Results:
         keys, count = keys_of_damaged(root), len(results.runs)
         planned = len(plan.entries) - len(results.about["not_run"])
         if count < planned and (keys is None or not keys <= set(results.runs["key"].tolist())):
-            name = str(error).partition(" ")[0]
             raise CompactedError(
-                f"{name} is damaged, and only {count} of {planned} runs have a folder from which the tables could be "
-                f"written again; restore {name}, or delete {root / 'table.parquet'} to give up the other runs"
+                error.path,
+                f"is damaged, and only {count} of {planned} runs have a folder from which the tables could be written "
+                f"again; restore this file, or delete {root / 'table.parquet'} to give up the other runs",
             ) from None
         return results
 

@@ -106,7 +106,7 @@ def alive(pid):
 
 
 def end_with_children(process):
-    """End a process politely, and then kill all that is left of it and of the processes that it started."""
+    """Terminate a process. After at most 20 s, kill it and the processes that it started, if they still run."""
     below = children(process.pid, "")
     process.terminate()
     with suppress(subprocess.TimeoutExpired):

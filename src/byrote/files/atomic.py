@@ -116,7 +116,8 @@ def write_atomic(path: str | Path, data: bytes | str, *, durable: bool = True, p
 def create_atomic(path: Path, data: str) -> bool:
     """Write a new file, completely or not at all; if several processes try at once, one succeeds.
 
-    On a file system without hard links two processes may both succeed within an instant; one content then stays.
+    On a file system without hard links, two processes that try within the same instant may both return True. The file
+    then has the content of one of them.
 
     Args:
         path: the file, in a folder that exists.
